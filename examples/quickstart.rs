@@ -1,0 +1,3 @@
+//! The crate's main job on real input.
+
+fn main() {}

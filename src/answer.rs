@@ -1,0 +1,74 @@
+use core::time::Duration;
+
+use crate::error::text;
+use crate::{Accepted, LinkError};
+
+/// What an HTTP layer sends: status, body, and how long the caller had better wait.
+///
+/// The body is JSON, `{"message":"<text>"}`, these bytes, without spaces: send it as it stands, with the content type
+/// `application/json`.
+///
+/// ```
+/// use core::time::Duration;
+/// use midsession::{Answer, LinkError};
+///
+/// let answer = Answer::from(&LinkError::Duplicate { retry_after: Duration::from_millis(19_001) });
+/// assert_eq!(answer.status, 400);
+/// assert_eq!(answer.body, r#"{"message":"Duplicate request: Please wait for the interval to expire"}"#);
+/// assert_eq!(answer.retry_after_secs(), Some(20));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Answer {
+    /// The HTTP status: 202, 400 or 404.
+    pub status: u16,
+    /// The body, whole.
+    pub body: &'static str,
+    /// On a duplicate: how long to wait, exactly. For the header `Retry-After` (*ours*) see
+    /// [`retry_after_secs`](Self::retry_after_secs).
+    pub retry_after: Option<Duration>,
+}
+
+impl Answer {
+    /// [`retry_after`](Self::retry_after) in whole seconds, rounded up, as the header `Retry-After` has it.
+    #[must_use]
+    pub const fn retry_after_secs(&self) -> Option<u64> {
+        match self.retry_after {
+            Some(wait) if wait.subsec_nanos() == 0 => Some(wait.as_secs()),
+            Some(wait) => Some(wait.as_secs().saturating_add(1)),
+            None => None,
+        }
+    }
+}
+
+impl From<&Accepted> for Answer {
+    fn from(_: &Accepted) -> Self {
+        Self { status: 202, body: text!("accepted").body, retry_after: None }
+    }
+}
+
+impl From<&LinkError> for Answer {
+    fn from(error: &LinkError) -> Self {
+        let status = match error {
+            LinkError::NotFound => 404,
+            LinkError::MissingParam(_)
+            | LinkError::InvalidParam(_)
+            | LinkError::AlreadyEnded(_)
+            | LinkError::UnsupportedCrm
+            | LinkError::Duplicate { .. } => 400,
+        };
+        let retry_after = match error {
+            LinkError::Duplicate { retry_after } => Some(*retry_after),
+            _ => None,
+        };
+        Self { status, body: error.text().body, retry_after }
+    }
+}
+
+impl From<&Result<Accepted, LinkError>> for Answer {
+    fn from(decision: &Result<Accepted, LinkError>) -> Self {
+        match decision {
+            Ok(accepted) => accepted.into(),
+            Err(error) => error.into(),
+        }
+    }
+}

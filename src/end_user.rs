@@ -1,0 +1,275 @@
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::param::is_blank;
+use crate::{LinkRequest, email, limits};
+
+/// The verified person a session is linked to. Always valid: there is no way to build another.
+///
+/// Text is kept byte for byte: no trimming, no case folding, no Unicode normalisation. Two end users are the same person
+/// if their identifiers are the same bytes. `Debug` shows which fields there are, never what they say.
+///
+/// ```
+/// use midsession::{EndUser, EndUserError, EndUserField};
+///
+/// let end_user = EndUser::new("unique_external_id")?.with_name("John Doe")?.with_phone("123-456-7890")?;
+/// assert_eq!(end_user.name(), Some("John Doe"));
+/// assert_eq!(end_user.email(), None);
+/// assert_eq!(end_user.with_email("not an address"), Err(EndUserError::Invalid(EndUserField::Email)));
+/// # Ok::<(), EndUserError>(())
+/// ```
+///
+/// With serde it is an object of the fields there are, and is checked on the way in:
+///
+/// ```
+/// # use midsession::EndUser;
+/// let end_user: EndUser = serde_json::from_str(r#"{"identifier":"id-1","phone":"123"}"#)?;
+/// assert_eq!(end_user.phone(), Some("123"));
+/// let forged = serde_json::from_str::<EndUser>(r#"{"identifier":"id-1","phone":123}"#).unwrap_err();
+/// assert!(forged.to_string().starts_with("`phone` is invalid"));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+// One buffer, one allocation: the fields one after the other, and beside them where the first three end. No field that
+// is there is empty, so an empty one is absent.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct EndUser {
+    text: Box<str>,
+    ends: [u16; 3],
+}
+
+impl EndUser {
+    /// An end user known by nothing but an identifier, the unique external id of the person.
+    ///
+    /// # Errors
+    /// - [`EndUserError::Missing`]: `identifier` is blank.
+    /// - [`EndUserError::Invalid`]: it holds control characters, or more than
+    ///   [`IDENTIFIER_MAX_CHARS`](limits::IDENTIFIER_MAX_CHARS) characters.
+    pub fn new(identifier: impl AsRef<str>) -> Result<Self, EndUserError> {
+        let identifier = EndUserField::Identifier.check(identifier.as_ref())?;
+        if identifier.is_empty() {
+            return Err(EndUserError::Missing);
+        }
+        Ok(Fields { identifier, ..Fields::default() }.to_end_user())
+    }
+
+    /// The same person with this name; with none if it is blank.
+    ///
+    /// # Errors
+    /// - [`EndUserError::Invalid`]: it holds control characters, or more than [`NAME_MAX_CHARS`](limits::NAME_MAX_CHARS)
+    ///   characters.
+    pub fn with_name(self, name: impl AsRef<str>) -> Result<Self, EndUserError> {
+        let name = EndUserField::Name.check(name.as_ref())?;
+        Ok(Fields { name, ..self.fields() }.to_end_user())
+    }
+
+    /// The same person with this e-mail address; with none if it is blank.
+    ///
+    /// # Errors
+    /// - [`EndUserError::Invalid`]: it is no e-mail address, holds control characters, or more than
+    ///   [`EMAIL_MAX_CHARS`](limits::EMAIL_MAX_CHARS) characters.
+    pub fn with_email(self, email: impl AsRef<str>) -> Result<Self, EndUserError> {
+        let email = EndUserField::Email.check(email.as_ref())?;
+        Ok(Fields { email, ..self.fields() }.to_end_user())
+    }
+
+    /// The same person with this phone number; with none if it is blank.
+    ///
+    /// # Errors
+    /// - [`EndUserError::Invalid`]: it has no ASCII digit, holds control characters, or more than
+    ///   [`PHONE_MAX_CHARS`](limits::PHONE_MAX_CHARS) characters.
+    pub fn with_phone(self, phone: impl AsRef<str>) -> Result<Self, EndUserError> {
+        let phone = EndUserField::Phone.check(phone.as_ref())?;
+        Ok(Fields { phone, ..self.fields() }.to_end_user())
+    }
+
+    /// The unique external id.
+    #[must_use]
+    pub fn identifier(&self) -> &str {
+        self.fields().identifier
+    }
+
+    /// The name, if it is known.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        present(self.fields().name)
+    }
+
+    /// The e-mail address, if it is known.
+    #[must_use]
+    pub fn email(&self) -> Option<&str> {
+        present(self.fields().email)
+    }
+
+    /// The phone number, if it is known.
+    #[must_use]
+    pub fn phone(&self) -> Option<&str> {
+        present(self.fields().phone)
+    }
+
+    pub(crate) fn fields(&self) -> Fields<'_> {
+        let [identifier, name, email] = self.ends.map(usize::from);
+        let part = |from: usize, to: usize| self.text.get(from..to).unwrap_or_default();
+        Fields {
+            identifier: part(0, identifier),
+            name: part(identifier, name),
+            email: part(name, email),
+            phone: part(email, self.text.len()),
+        }
+    }
+}
+
+/// An end user's fields, checked, on their way in or out of an [`EndUser`]. One that is absent is empty.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Fields<'a> {
+    pub(crate) identifier: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) email: &'a str,
+    pub(crate) phone: &'a str,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn to_end_user(self) -> EndUser {
+        let Self { identifier, name, email, phone } = self;
+        let mut end = 0_u16;
+        let ends = [identifier, name, email].map(|field| {
+            // Never saturates: four fields of the greatest length, in characters of four bytes, are 3,312 bytes.
+            end = end.saturating_add(u16::try_from(field.len()).unwrap_or(u16::MAX));
+            end
+        });
+        EndUser { text: [identifier, name, email, phone].concat().into_boxed_str(), ends }
+    }
+
+    /// These fields, and `former`'s where these are absent.
+    pub(crate) fn or(self, former: Fields<'a>) -> Self {
+        let or = |new: &'a str, old: &'a str| if new.is_empty() { old } else { new };
+        Self {
+            identifier: or(self.identifier, former.identifier),
+            name: or(self.name, former.name),
+            email: or(self.email, former.email),
+            phone: or(self.phone, former.phone),
+        }
+    }
+}
+
+fn present(field: &str) -> Option<&str> {
+    (!field.is_empty()).then_some(field)
+}
+
+/// A field of an [`EndUser`]; its text is the field's name in the published contract.
+///
+/// The variants stand in the order in which a request's fields are judged. Exhaustive on purpose: the contract is closed.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum EndUserField {
+    /// `identifier`, the unique external id.
+    Identifier,
+    /// `name`.
+    Name,
+    /// `email`.
+    Email,
+    /// `phone`.
+    Phone,
+}
+
+impl EndUserField {
+    /// The greatest length of the field in characters, from [`limits`].
+    #[must_use]
+    pub const fn max_chars(self) -> usize {
+        match self {
+            Self::Identifier => limits::IDENTIFIER_MAX_CHARS,
+            Self::Name => limits::NAME_MAX_CHARS,
+            Self::Email => limits::EMAIL_MAX_CHARS,
+            Self::Phone => limits::PHONE_MAX_CHARS,
+        }
+    }
+
+    /// Whether the field may hold `text`, which is not blank.
+    pub(crate) fn accepts(self, text: &str) -> bool {
+        // The bytes bound the work on text far too long, and spare most text the counting.
+        let fits = text.len() <= self.max_chars()
+            || text.chars().take(self.max_chars().saturating_add(1)).count() <= self.max_chars();
+        fits && !text.chars().any(char::is_control)
+            && match self {
+                Self::Identifier | Self::Name => true,
+                Self::Email => email::is_email(text),
+                Self::Phone => text.bytes().any(|byte| byte.is_ascii_digit()),
+            }
+    }
+
+    fn check(self, text: &str) -> Result<&str, EndUserError> {
+        match text {
+            blank if is_blank(blank) => Ok(""),
+            text if self.accepts(text) => Ok(text),
+            _ => Err(EndUserError::Invalid(self)),
+        }
+    }
+
+    const fn nature(self) -> &'static str {
+        match self {
+            Self::Identifier | Self::Name => "text",
+            Self::Email => "an e-mail address",
+            Self::Phone => "text with a digit",
+        }
+    }
+}
+
+/// Why there is no such [`EndUser`]. It names the field and never repeats its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum EndUserError {
+    /// The identifier is blank.
+    #[error("`identifier` is missing: an end user has one")]
+    Missing,
+    /// The field's text is unacceptable.
+    #[error(
+        "`{0}` is invalid: it is {nature} of at most {max} characters, none of them a control character",
+        nature = .0.nature(),
+        max = .0.max_chars(),
+    )]
+    Invalid(EndUserField),
+}
+
+impl fmt::Debug for EndUser {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let redacted = |field: Option<&str>| field.map(|_| format_args!("<redacted>"));
+        formatter
+            .debug_struct("EndUser")
+            .field("identifier", &format_args!("<redacted>"))
+            .field("name", &redacted(self.name()))
+            .field("email", &redacted(self.email()))
+            .field("phone", &redacted(self.phone()))
+            .finish()
+    }
+}
+
+impl Serialize for EndUser {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let optional = [("name", self.name()), ("email", self.email()), ("phone", self.phone())];
+        let known = || optional.iter().filter_map(|(field, text)| Some((field, (*text)?)));
+        // A map and not a struct, which some formats write as an array.
+        let mut map = serializer.serialize_map(Some(known().count().saturating_add(1)))?;
+        map.serialize_entry("identifier", self.identifier())?;
+        known().try_for_each(|(field, text)| map.serialize_entry(field, text))?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for EndUser {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        LinkRequest::deserialize(deserializer)?.to_end_user().map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,127 @@
+use core::time::Duration;
+
+use crate::{CommType, EndUserField};
+
+/// Why a session is not linked: the rows 1 to 8 of the [decision table](crate#the-decision).
+///
+/// `Display` is the answer's message, letter for letter; [`Answer`](crate::Answer) is the whole answer. It never holds
+/// anything of the request. Exhaustive on purpose: the contract is closed, and a `match` of yours should break at
+/// compile time if it ever changes.
+///
+/// ```
+/// use midsession::{CommType, LinkError, LinkErrorKind};
+///
+/// let error = LinkError::AlreadyEnded(CommType::Call);
+/// assert_eq!(error.to_string(), "Call is already ended");
+/// assert_eq!(error.kind(), LinkErrorKind::AlreadyEnded);
+/// assert_eq!(error.kind().to_string(), "already_ended"); // for a log or a metric
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, strum::EnumDiscriminants)]
+#[strum_discriminants(
+    name(LinkErrorKind),
+    doc = "What kind of [`LinkError`] it is, without its data; its text is a word for logs and metrics.",
+    derive(Hash, PartialOrd, Ord, strum::Display, strum::EnumString, strum::IntoStaticStr, strum::VariantArray),
+    strum(serialize_all = "snake_case")
+)]
+pub enum LinkError {
+    /// Rows 1 and 2: a required param is blank.
+    #[error("{}", self.message())]
+    #[strum_discriminants(doc = "[`LinkError::MissingParam`]")]
+    MissingParam(RequiredParam),
+    /// Row 3 (*ours*): a field is present but unacceptable.
+    #[error("{}", self.message())]
+    #[strum_discriminants(doc = "[`LinkError::InvalidParam`]")]
+    InvalidParam(EndUserField),
+    /// Row 4: the comm type is neither call nor chat. Row 5: the session is of the other one, or unknown (*ours*).
+    #[error("{}", self.message())]
+    #[strum_discriminants(doc = "[`LinkError::NotFound`]")]
+    NotFound,
+    /// Row 6: the session, which is of this comm type, has ended.
+    #[error("{}", self.message())]
+    #[strum_discriminants(doc = "[`LinkError::AlreadyEnded`]")]
+    AlreadyEnded(CommType),
+    /// Row 7: the session's CRM takes no such update.
+    #[error("{}", self.message())]
+    #[strum_discriminants(doc = "[`LinkError::UnsupportedCrm`]")]
+    UnsupportedCrm,
+    /// Row 8: a link was accepted too short a while ago.
+    #[error("{}", self.message())]
+    #[strum_discriminants(doc = "[`LinkError::Duplicate`]")]
+    Duplicate {
+        /// How long to wait, exactly and never zero: at `now + retry_after` the same request is no duplicate, and one
+        /// nanosecond earlier it still is. [`Duration::MAX`] stands for anything longer.
+        retry_after: Duration,
+    },
+}
+
+impl LinkError {
+    /// The kind of this error, without its data.
+    #[must_use]
+    pub fn kind(&self) -> LinkErrorKind {
+        self.into()
+    }
+
+    pub(crate) const fn message(&self) -> &'static str {
+        self.text().message
+    }
+
+    /// The one place of the published texts.
+    pub(crate) const fn text(&self) -> Text {
+        use CommType::{Call, Chat};
+        use EndUserField::{Email, Identifier, Name, Phone};
+
+        match self {
+            Self::MissingParam(RequiredParam::CommType) => {
+                text!("param is missing or the value is empty: comm_type")
+            }
+            Self::MissingParam(RequiredParam::Identifier) => {
+                text!("param is missing or the value is empty: identifier")
+            }
+            Self::InvalidParam(Identifier) => text!("param is invalid: identifier"),
+            Self::InvalidParam(Name) => text!("param is invalid: name"),
+            Self::InvalidParam(Email) => text!("param is invalid: email"),
+            Self::InvalidParam(Phone) => text!("param is invalid: phone"),
+            Self::NotFound => text!("Not Found"),
+            Self::AlreadyEnded(Call) => text!("Call is already ended"),
+            Self::AlreadyEnded(Chat) => text!("Chat is already ended"),
+            Self::UnsupportedCrm => text!("Unsupported CRM request"),
+            Self::Duplicate { .. } => text!("Duplicate request: Please wait for the interval to expire"),
+        }
+    }
+}
+
+/// A message, alone and as the body of an answer.
+pub(crate) struct Text {
+    pub(crate) message: &'static str,
+    pub(crate) body: &'static str,
+}
+
+macro_rules! text {
+    ($message:literal) => {
+        $crate::error::Text { message: $message, body: concat!(r#"{"message":""#, $message, r#""}"#) }
+    };
+}
+pub(crate) use text;
+
+/// A param that a request must have; its text is the param's name in the published contract.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum RequiredParam {
+    /// `comm_type`, which the transport takes from the path.
+    CommType,
+    /// `identifier`, of the body.
+    Identifier,
+}

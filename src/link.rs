@@ -1,0 +1,155 @@
+use time::OffsetDateTime;
+
+use crate::end_user::Fields;
+use crate::session::{Active, next};
+use crate::{
+    AnySession, CommType, CrmSupport, DuplicatePolicy, EndUser, LinkError, LinkRequest, RequiredParam, Session, wire,
+};
+
+/// Decides a request to link `session` to its end user: the [decision table](crate#the-decision), row by row.
+///
+/// `session` is what your store holds under the request's id, `None` if it holds nothing; `now` is your clock's time.
+/// Nothing is changed: on [`Accepted`], store its session; on a refusal there is nothing to store. After a lost race
+/// (see [`Session::revision`]) put the same request to the session as it is now.
+///
+/// ```
+/// use core::time::Duration;
+/// use midsession::{AnySession, Answer, CommType, DuplicatePolicy, LinkError, LinkRequest, Session, apply_link};
+/// use time::macros::datetime;
+///
+/// let policy = DuplicatePolicy::new(Duration::from_secs(30));
+/// let session = AnySession::from(Session::start(CommType::Chat));
+/// let request: LinkRequest = serde_json::from_str(r#"{"identifier":"id-1"}"#)?;
+/// let request = request.with_comm_type(CommType::Chat);
+///
+/// let accepted = apply_link(Some(&session), &request, &policy, datetime!(2026-11-22 12:00:00 UTC))?;
+/// assert_eq!(Answer::from(&accepted).body, r#"{"message":"accepted"}"#);
+///
+/// let session = accepted.into_session().into();
+/// let again = apply_link(Some(&session), &request, &policy, datetime!(2026-11-22 12:00:10 UTC));
+/// assert_eq!(again, Err(LinkError::Duplicate { retry_after: Duration::from_secs(20) }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// The first that holds, in this order:
+/// - [`LinkError::MissingParam`]: the comm type is blank; then: the identifier is.
+/// - [`LinkError::InvalidParam`]: a field is present but unacceptable (*ours*).
+/// - [`LinkError::NotFound`]: the comm type is neither `call` nor `chat`; the session is unknown, or of the other one.
+/// - [`LinkError::AlreadyEnded`]: the session has ended.
+/// - [`LinkError::UnsupportedCrm`]: its CRM takes no such update.
+/// - [`LinkError::Duplicate`]: `now` is inside the duplicate interval of the last accepted link.
+pub fn apply_link(
+    session: Option<&AnySession>,
+    request: &LinkRequest<'_>,
+    policy: &DuplicatePolicy,
+    now: OffsetDateTime,
+) -> Result<Accepted, LinkError> {
+    request.require(RequiredParam::CommType)?;
+    request.require(RequiredParam::Identifier)?;
+    let fields = request.fields().map_err(LinkError::InvalidParam)?;
+    let comm_type: CommType = wire::parse(&request.comm_type).ok_or(LinkError::NotFound)?;
+    let session = session.filter(|session| session.comm_type() == comm_type).ok_or(LinkError::NotFound)?;
+    match session {
+        AnySession::Ended(_) => Err(LinkError::AlreadyEnded(comm_type)),
+        AnySession::Active(session) => session.link_fields(fields, policy, now),
+    }
+}
+
+impl Session<Active> {
+    /// Rows 7 to 9 of the table, for the typed path and the run-time path alike.
+    pub(crate) fn link_fields(
+        &self,
+        fields: Fields<'_>,
+        policy: &DuplicatePolicy,
+        now: OffsetDateTime,
+    ) -> Result<Accepted, LinkError> {
+        if self.crm_support == CrmSupport::Unsupported {
+            return Err(LinkError::UnsupportedCrm);
+        }
+        if let Some(last_linked_at) = self.last_linked_at
+            && policy.concerns(self.end_user(), fields.identifier)
+            && let Some(retry_after) = policy.wait(last_linked_at, now)
+        {
+            return Err(LinkError::Duplicate { retry_after });
+        }
+        let (end_user, change) = relink(self.end_user(), fields);
+        let session = Self {
+            comm_type: self.comm_type,
+            crm_support: self.crm_support,
+            end_user: Some(end_user),
+            last_linked_at: Some(now),
+            revision: next(self.revision),
+            state: self.state,
+        };
+        Ok(Accepted { session, change })
+    }
+}
+
+/// What a link makes of the former end user.
+fn relink(former: Option<&EndUser>, fields: Fields<'_>) -> (EndUser, LinkChange) {
+    let Some(former) = former.map(EndUser::fields) else {
+        return (fields.to_end_user(), LinkChange::First);
+    };
+    if former.identifier != fields.identifier {
+        return (fields.to_end_user(), LinkChange::Relinked);
+    }
+    let merged = fields.or(former);
+    let change = if merged == former { LinkChange::Unchanged } else { LinkChange::Refreshed };
+    (merged.to_end_user(), change)
+}
+
+/// An accepted link: the session as it is to be stored, and what the link changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[must_use = "an accepted link holds only once its session is stored"]
+pub struct Accepted {
+    session: Session<Active>,
+    change: LinkChange,
+}
+
+impl Accepted {
+    /// The session, linked.
+    #[must_use]
+    pub const fn session(&self) -> &Session<Active> {
+        &self.session
+    }
+
+    /// The session, linked, to be stored.
+    #[must_use]
+    pub fn into_session(self) -> Session<Active> {
+        self.session
+    }
+
+    /// What the link made of the session's end user.
+    #[must_use]
+    pub const fn change(&self) -> LinkChange {
+        self.change
+    }
+}
+
+/// What an accepted link made of a session's end user.
+///
+/// Exhaustive on purpose: there is no fifth way.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
+pub enum LinkChange {
+    /// There was none before.
+    First,
+    /// The same person, and nothing new.
+    Unchanged,
+    /// The same person, with a field added or changed; the fields left out keep their value.
+    Refreshed,
+    /// Another person: everything was replaced, nothing of the former one was carried over.
+    Relinked,
+}

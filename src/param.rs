@@ -1,0 +1,153 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess};
+
+use crate::CommType;
+use crate::wire::{self, FromAny};
+
+/// One request parameter as it came in: blank, text, or present without being text.
+///
+/// The distinction is that of Rails' `params.require`, whose messages the published contract gives. Blank, which counts
+/// as missing, is: absent, `null`, `""`, only white space (Unicode `White_Space`), `{}`, `[]`, and an array of nothing
+/// but nulls. Anything else is present; a present number, boolean, other array or other object is [`NotText`](Self::NotText).
+///
+/// Build one with `From`, which turns blank text into [`Blank`](Self::Blank). A `Text` built by hand that holds only
+/// white space counts as blank all the same. `Debug` shows which of the three it is, never the text.
+///
+/// ```
+/// use midsession::Param;
+///
+/// assert_eq!(Param::from("\u{a0}\t"), Param::Blank);
+/// assert_eq!(Param::from(None::<String>), Param::Blank);
+/// assert_eq!(Param::from("abc").as_text(), Some("abc"));
+/// assert_eq!(format!("{:?}", Param::from("abc")), "Text(<redacted>)");
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub enum Param<'a> {
+    /// Absent, or one of the blanks that count as absent.
+    #[default]
+    Blank,
+    /// A string, byte for byte as it came in.
+    Text(Cow<'a, str>),
+    /// Present, but no string.
+    NotText,
+}
+
+impl<'a> Param<'a> {
+    /// The text, unless it is blank.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) if !is_blank(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether this counts as missing; text of nothing but white space does.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        match self {
+            Self::Blank => true,
+            Self::Text(text) => is_blank(text),
+            Self::NotText => false,
+        }
+    }
+
+    /// The same param, free of what it borrowed from.
+    #[must_use]
+    pub fn into_owned(self) -> Param<'static> {
+        match self {
+            Self::Blank => Param::Blank,
+            Self::Text(text) => Param::Text(Cow::Owned(text.into_owned())),
+            Self::NotText => Param::NotText,
+        }
+    }
+
+    fn from_text(text: Cow<'a, str>) -> Self {
+        if is_blank(&text) { Self::Blank } else { Self::Text(text) }
+    }
+}
+
+/// Rails' `blank?` for text.
+pub(crate) fn is_blank(text: &str) -> bool {
+    text.chars().all(char::is_whitespace)
+}
+
+impl fmt::Debug for Param<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Blank => "Blank",
+            Self::Text(_) => "Text(<redacted>)",
+            Self::NotText => "NotText",
+        })
+    }
+}
+
+impl<'a> From<&'a str> for Param<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::from_text(Cow::Borrowed(text))
+    }
+}
+
+impl<'a> From<&'a String> for Param<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::from_text(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Param<'_> {
+    fn from(text: String) -> Self {
+        Self::from_text(Cow::Owned(text))
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Param<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self::from_text(text)
+    }
+}
+
+impl From<CommType> for Param<'_> {
+    fn from(comm_type: CommType) -> Self {
+        Self::Text(Cow::Borrowed(comm_type.into()))
+    }
+}
+
+impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
+    fn from(param: Option<T>) -> Self {
+        param.map_or(Self::Blank, Into::into)
+    }
+}
+
+impl<'de> Deserialize<'de> for Param<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        wire::any(deserializer)
+    }
+}
+
+impl<'de> FromAny<'de> for Param<'de> {
+    fn other() -> Self {
+        Self::NotText
+    }
+
+    fn null() -> Self {
+        Self::Blank
+    }
+
+    fn text(text: Cow<'de, str>) -> Self {
+        Self::from_text(text)
+    }
+
+    fn array(only_nulls: bool) -> Self {
+        if only_nulls { Self::Blank } else { Self::NotText }
+    }
+
+    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+        let mut param = Self::Blank;
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            param = Self::NotText;
+        }
+        Ok(param)
+    }
+}

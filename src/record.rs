@@ -1,0 +1,188 @@
+//! The stored form of a session: written from any state, read only through the checks.
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess};
+use serde::ser::{self, Serialize, SerializeMap, Serializer};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+
+use crate::session::{Active, Ended, State};
+use crate::wire::{self, FromAny, Whole};
+use crate::{AnySession, EndUserError, LinkRequest, Param, Session};
+
+const STATE: &str = "state";
+const COMM_TYPE: &str = "comm_type";
+const CRM_SUPPORT: &str = "crm_support";
+const END_USER: &str = "end_user";
+const LAST_LINKED_AT: &str = "last_linked_at";
+const ENDED_AT: &str = "ended_at";
+const REVISION: &str = "revision";
+
+const ACTIVE: &str = "active";
+const ENDED: &str = "ended";
+
+impl Serialize for AnySession {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Active(session) => session.serialize(serializer),
+            Self::Ended(session) => session.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Session<Active> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        write(self, ACTIVE, None, serializer)
+    }
+}
+
+impl Serialize for Session<Ended> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        write(self, ENDED, Some(self.ended_at()), serializer)
+    }
+}
+
+fn write<T: State, S: Serializer>(
+    session: &Session<T>,
+    state: &str,
+    ended_at: Option<OffsetDateTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let end_user = session.end_user();
+    let times = [(LAST_LINKED_AT, session.last_linked_at()), (ENDED_AT, ended_at)];
+    let times = || times.iter().filter_map(|(field, at)| Some((field, (*at)?)));
+    let fields = times().count().saturating_add(end_user.iter().count()).saturating_add(4);
+    // A map and not a struct, which some formats write as an array.
+    let mut map = serializer.serialize_map(Some(fields))?;
+    map.serialize_entry(STATE, state)?;
+    map.serialize_entry(COMM_TYPE, &session.comm_type())?;
+    map.serialize_entry(CRM_SUPPORT, &session.crm_support())?;
+    end_user.map_or(Ok(()), |end_user| map.serialize_entry(END_USER, end_user))?;
+    for (field, at) in times() {
+        map.serialize_entry(field, &to_rfc3339(field, at)?)?;
+    }
+    map.serialize_entry(REVISION, &session.revision())?;
+    map.end()
+}
+
+/// In UTC, so that equal moments read the same; in its own offset where RFC 3339's years (0 to 9999) leave no other way.
+fn to_rfc3339<E: ser::Error>(field: &str, at: OffsetDateTime) -> Result<String, E> {
+    let utc = at.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()));
+    let text = utc.unwrap_or(at).format(&Rfc3339);
+    text.map_err(|_| E::custom(format_args!("`{field}` has no form in RFC 3339: its years are 0 to 9999")))
+}
+
+impl<'de> Deserialize<'de> for AnySession {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let record: Record<'_> = wire::any(deserializer)?;
+        record.check().map_err(D::Error::custom)
+    }
+}
+
+/// What was stored, not yet judged.
+#[derive(Default)]
+struct Record<'a> {
+    state: Param<'a>,
+    comm_type: Param<'a>,
+    crm_support: Param<'a>,
+    end_user: Option<LinkRequest<'a>>,
+    last_linked_at: Param<'a>,
+    ended_at: Param<'a>,
+    revision: Option<Whole>,
+}
+
+impl<'de> FromAny<'de> for Record<'de> {
+    fn other() -> Self {
+        Self::default()
+    }
+
+    fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        let mut record = Self::default();
+        wire::fields(
+            map,
+            [STATE, COMM_TYPE, CRM_SUPPORT, END_USER, LAST_LINKED_AT, ENDED_AT, REVISION],
+            |key, map| {
+                let param = match key {
+                    END_USER => {
+                        record.end_user = map.next_value()?;
+                        return Ok(());
+                    }
+                    REVISION => {
+                        record.revision = Some(map.next_value()?);
+                        return Ok(());
+                    }
+                    STATE => &mut record.state,
+                    COMM_TYPE => &mut record.comm_type,
+                    CRM_SUPPORT => &mut record.crm_support,
+                    LAST_LINKED_AT => &mut record.last_linked_at,
+                    _ => &mut record.ended_at,
+                };
+                *param = map.next_value()?;
+                Ok(())
+            },
+        )?;
+        Ok(record)
+    }
+}
+
+impl Record<'_> {
+    fn check(self) -> Result<AnySession, RecordError> {
+        let active = required(&self.state, STATE, |state| match state {
+            ACTIVE => Some(true),
+            ENDED => Some(false),
+            _ => None,
+        })?;
+        let session = Session {
+            comm_type: required(&self.comm_type, COMM_TYPE, |text| text.parse().ok())?,
+            crm_support: required(&self.crm_support, CRM_SUPPORT, |text| text.parse().ok())?,
+            end_user: self.end_user.map(|end_user| end_user.to_end_user()).transpose()?,
+            last_linked_at: optional(&self.last_linked_at, LAST_LINKED_AT, from_rfc3339)?,
+            revision: self.revision.ok_or(RecordError::Missing(REVISION))?.0.ok_or(RecordError::Invalid(REVISION))?,
+            state: Active(()),
+        };
+        if session.last_linked_at.is_some() && session.end_user.is_none() {
+            return Err(RecordError::Missing(END_USER));
+        }
+        match optional(&self.ended_at, ENDED_AT, from_rfc3339)? {
+            None if active => Ok(session.into()),
+            Some(at) if !active => Ok(session.in_state(Ended { at }).into()),
+            None => Err(RecordError::Missing(ENDED_AT)),
+            Some(_) => Err(RecordError::Unexpected(ENDED_AT)),
+        }
+    }
+}
+
+fn required<T>(
+    param: &Param<'_>,
+    field: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, RecordError> {
+    optional(param, field, parse)?.ok_or(RecordError::Missing(field))
+}
+
+fn optional<T>(
+    param: &Param<'_>,
+    field: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, RecordError> {
+    if param.is_blank() {
+        return Ok(None);
+    }
+    param.as_text().and_then(parse).map(Some).ok_or(RecordError::Invalid(field))
+}
+
+fn from_rfc3339(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+/// Why a stored session cannot be read: which field breaks which rule, and nothing of what it holds.
+#[derive(Debug, thiserror::Error)]
+enum RecordError {
+    #[error("`{0}` is missing from the stored session")]
+    Missing(&'static str),
+    #[error("`{0}` of the stored session is invalid")]
+    Invalid(&'static str),
+    #[error("`{0}` is set in the stored session, which is active")]
+    Unexpected(&'static str),
+    #[error("`end_user` of the stored session: {0}")]
+    EndUser(#[from] EndUserError),
+}

@@ -1,0 +1,171 @@
+use std::borrow::Cow;
+
+use serde::de::{Deserialize, Deserializer, MapAccess};
+use strum::VariantArray;
+use validator::{Validate, ValidationError, ValidationErrors};
+
+use crate::end_user::Fields;
+use crate::wire::{self, FromAny};
+use crate::{EndUser, EndUserError, EndUserField, LinkError, Param, RequiredParam};
+
+/// One request to link a session to its end user, as it came in and not yet judged.
+///
+/// Deserialise it from the request's body with any self-describing serde format; what the format can lend (`serde_json`
+/// from a slice or a string does) is borrowed. Then give it the transport's comm type, and hand it to
+/// [`apply_link`](crate::apply_link), which judges it.
+///
+/// - A body that is no object (`[]`, `null`, `"x"`, `["chat", "abc"]`) names no params: all are blank. An array is never
+///   read by position.
+/// - Unknown fields are ignored.
+/// - `null`, `""` and the other blanks of [`Param`] are as good as absent.
+///
+/// ```
+/// use midsession::{CommType, LinkRequest, Param};
+///
+/// let body = br#"{"identifier": "unique_external_id", "name": "John Doe", "phone": 1234567890}"#;
+/// let request: LinkRequest = serde_json::from_slice(body)?;
+/// let request = request.with_comm_type(CommType::Chat);
+/// assert_eq!(request.identifier, Param::from("unique_external_id"));
+/// assert_eq!(request.email, Param::Blank);
+/// assert_eq!(request.phone, Param::NotText);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// # Errors
+/// Deserialising fails on:
+/// - bytes that are not of the format (no JSON, say);
+/// - a known field given twice (*ours*: Rails takes the last): an ambiguous identity is refused, never guessed.
+///
+/// Neither error repeats a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LinkRequest<'a> {
+    /// `call` or `chat`; see [`with_comm_type`](Self::with_comm_type).
+    pub comm_type: Param<'a>,
+    /// The person's unique external id. Required.
+    pub identifier: Param<'a>,
+    /// The person's name.
+    pub name: Param<'a>,
+    /// The person's e-mail address.
+    pub email: Param<'a>,
+    /// The person's phone number.
+    pub phone: Param<'a>,
+}
+
+impl<'a> LinkRequest<'a> {
+    /// The same request with the transport's word on the comm type, which stands over the body's, blank or not.
+    ///
+    /// Takes [`Endpoint::comm_type`](crate::Endpoint::comm_type), a [`CommType`](crate::CommType), or text.
+    #[must_use]
+    pub fn with_comm_type(self, comm_type: impl Into<Param<'a>>) -> Self {
+        Self { comm_type: comm_type.into(), ..self }
+    }
+
+    /// The same request, free of what it borrowed from.
+    #[must_use]
+    pub fn into_owned(self) -> LinkRequest<'static> {
+        LinkRequest {
+            comm_type: self.comm_type.into_owned(),
+            identifier: self.identifier.into_owned(),
+            name: self.name.into_owned(),
+            email: self.email.into_owned(),
+            phone: self.phone.into_owned(),
+        }
+    }
+
+    /// Rows 1 and 2 of the table.
+    pub(crate) fn require(&self, param: RequiredParam) -> Result<(), LinkError> {
+        let value = match param {
+            RequiredParam::CommType => &self.comm_type,
+            RequiredParam::Identifier => &self.identifier,
+        };
+        if value.is_blank() { Err(LinkError::MissingParam(param)) } else { Ok(()) }
+    }
+
+    /// Row 3 of the table: every field, or the first that is unacceptable.
+    pub(crate) fn fields(&self) -> Result<Fields<'_>, EndUserField> {
+        Ok(Fields {
+            identifier: self.field(EndUserField::Identifier)?,
+            name: self.field(EndUserField::Name)?,
+            email: self.field(EndUserField::Email)?,
+            phone: self.field(EndUserField::Phone)?,
+        })
+    }
+
+    /// The end user it names, its comm type left aside.
+    pub(crate) fn to_end_user(&self) -> Result<EndUser, EndUserError> {
+        self.require(RequiredParam::Identifier).map_err(|_| EndUserError::Missing)?;
+        match self.fields() {
+            Ok(fields) => Ok(fields.to_end_user()),
+            Err(field) => Err(EndUserError::Invalid(field)),
+        }
+    }
+
+    /// One field's text, empty where it is blank.
+    fn field(&self, field: EndUserField) -> Result<&str, EndUserField> {
+        let param = match field {
+            EndUserField::Identifier => &self.identifier,
+            EndUserField::Name => &self.name,
+            EndUserField::Email => &self.email,
+            EndUserField::Phone => &self.phone,
+        };
+        match param.as_text() {
+            Some(text) if field.accepts(text) => Ok(text),
+            None if param.is_blank() => Ok(""),
+            _ => Err(field),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LinkRequest<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        wire::any(deserializer)
+    }
+}
+
+impl<'de> FromAny<'de> for LinkRequest<'de> {
+    fn other() -> Self {
+        Self::default()
+    }
+
+    fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        let mut request = Self::default();
+        wire::fields(map, ["comm_type", "identifier", "name", "email", "phone"], |key, map| {
+            let param = match key {
+                "comm_type" => &mut request.comm_type,
+                "identifier" => &mut request.identifier,
+                "name" => &mut request.name,
+                "email" => &mut request.email,
+                _ => &mut request.phone,
+            };
+            *param = map.next_value()?;
+            Ok(())
+        })?;
+        Ok(request)
+    }
+}
+
+/// For teams whose extractors use this trait: rows 1 to 3 of the table by the same rules as
+/// [`apply_link`](crate::apply_link), all of them at once.
+///
+/// `validate` passes exactly where `apply_link` gets past row 3. Errors are keyed by field (`comm_type`, `identifier`,
+/// `name`, `email`, `phone`), with the code `missing` (blank, and required) or `invalid`; they hold no values.
+impl Validate for LinkRequest<'_> {
+    fn validate(&self) -> Result<(), ValidationErrors> {
+        let mut errors = ValidationErrors::new();
+        for &param in RequiredParam::VARIANTS {
+            if let Err(missing) = self.require(param) {
+                errors.add(param.into(), error("missing", missing));
+            }
+        }
+        for &field in EndUserField::VARIANTS {
+            if let Err(field) = self.field(field) {
+                errors.add(field.into(), error("invalid", LinkError::InvalidParam(field)));
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+fn error(code: &'static str, refusal: LinkError) -> ValidationError {
+    ValidationError::new(code).with_message(Cow::Borrowed(refusal.message()))
+}
