@@ -99,6 +99,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod answer;
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod comm_type;
 mod email;
 mod end_user;
@@ -110,10 +112,16 @@ mod param;
 mod policy;
 mod record;
 mod request;
+#[cfg(any(feature = "arbitrary", feature = "proptest"))]
+mod samples;
 mod session;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 mod wire;
 
 pub use answer::Answer;
+#[cfg(feature = "arbitrary")]
+pub use arbitrary::arbitrary_moment;
 pub use comm_type::CommType;
 pub use end_user::{EndUser, EndUserError, EndUserField};
 pub use endpoint::Endpoint;

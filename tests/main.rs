@@ -3,6 +3,7 @@
 #![allow(clippy::unchecked_time_subtraction, reason = "a test may fail by panicking")]
 
 mod common;
+mod model;
 
 mod api_shape;
 mod decision_table;
@@ -10,11 +11,14 @@ mod duplicate_interval;
 mod duplicate_policy;
 mod end_user;
 mod endpoint;
+mod exhaustive;
+mod generators;
 mod linking;
 mod rails_require;
 mod readme;
 mod redaction;
 mod request_body;
+mod sequences;
 mod stored_form;
 mod typestate;
 mod validate;
