@@ -100,6 +100,8 @@
 
 mod answer;
 mod comm_type;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod email;
 mod end_user;
 mod endpoint;
