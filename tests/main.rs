@@ -1,1 +1,3 @@
-//! t
+//! The tests of the crate, one binary.
+
+mod conformance;
