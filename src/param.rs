@@ -108,13 +108,13 @@ impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Param<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Param<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         wire::any(deserializer)
     }
 }
 
-impl<'de> FromAny<'de> for Param<'de> {
+impl<'de: 'a, 'a> FromAny<'de> for Param<'a> {
     fn other() -> Self {
         Self::NotText
     }

@@ -6,7 +6,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::session::{Active, Ended, State};
-use crate::wire::{self, FromAny, Whole};
+use crate::wire::{self, FromAny};
 use crate::{AnySession, EndUserError, LinkRequest, Param, Session};
 
 const STATE: &str = "state";
@@ -87,7 +87,7 @@ struct Record<'a> {
     end_user: Option<LinkRequest<'a>>,
     last_linked_at: Param<'a>,
     ended_at: Param<'a>,
-    revision: Option<Whole>,
+    revision: Option<Revision>,
 }
 
 impl<'de> FromAny<'de> for Record<'de> {
@@ -126,7 +126,7 @@ impl Record<'_> {
             crm_support: required(&self.crm_support, CRM_SUPPORT, |text| text.parse().ok())?,
             end_user: self.end_user.map(|end_user| end_user.to_end_user()).transpose()?,
             last_linked_at: optional(&self.last_linked_at, LAST_LINKED_AT, from_rfc3339)?,
-            revision: self.revision.ok_or(RecordError::Missing(REVISION))?.0.ok_or(RecordError::Invalid(REVISION))?,
+            revision: self.revision.ok_or(RecordError::Missing(REVISION))?.0,
             state: Active(()),
         };
         if session.last_linked_at.is_some() && session.end_user.is_none() {
@@ -138,6 +138,14 @@ impl Record<'_> {
             None => Err(RecordError::Missing(ENDED_AT)),
             Some(_) => Err(RecordError::Unexpected(ENDED_AT)),
         }
+    }
+}
+
+struct Revision(u64);
+
+impl<'de> Deserialize<'de> for Revision {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        wire::whole(deserializer).map(Self).ok_or_else(|| D::Error::custom(RecordError::Invalid(REVISION)))
     }
 }
 

@@ -104,13 +104,13 @@ impl<'a> LinkRequest<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for LinkRequest<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for LinkRequest<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         wire::any(deserializer)
     }
 }
 
-impl<'de> FromAny<'de> for LinkRequest<'de> {
+impl<'de: 'a, 'a> FromAny<'de> for LinkRequest<'a> {
     fn other() -> Self {
         Self::default()
     }

@@ -10,8 +10,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
 /// What a type makes of each shape a value can have; a shape it has no use for is [`other`](Self::other).
@@ -88,11 +87,19 @@ macro_rules! serde_words {
 }
 pub(crate) use serde_words;
 
-/// Reads text and nothing else.
+/// Reads text, if it is text.
 ///
-/// A format told to expect text answers anything else with an error that repeats it, so its error is not passed on.
+/// Asks the format for it, for the formats that cannot tell a value's shape. A format that was told what to expect
+/// answers anything else with an error that repeats the value, so its error is not passed on.
 pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Option<Cow<'de, str>> {
     deserializer.deserialize_str(AnyVisitor(PhantomData)).ok().and_then(|Text(text)| text)
+}
+
+/// Reads a whole number, if it is one; for the rest as [`text`].
+///
+/// Some formats (`serde_json` with `arbitrary_precision`) show a number as an object unless they are asked for one.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Option<u64> {
+    deserializer.deserialize_u64(AnyVisitor(PhantomData)).ok().and_then(|Whole(number)| number)
 }
 
 struct Text<'de>(Option<Cow<'de, str>>);
@@ -107,17 +114,7 @@ impl<'de> FromAny<'de> for Text<'de> {
     }
 }
 
-/// A whole number that is not negative, if it is one.
-///
-/// Asks the format for an integer: some (`serde_json` with `arbitrary_precision`) show numbers as objects to those who
-/// ask for anything. A format's own refusal repeats the value, so it is not passed on.
-pub(crate) struct Whole(pub(crate) Option<u64>);
-
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(deserializer.deserialize_u64(AnyVisitor(PhantomData)).unwrap_or(Self(None)))
-    }
-}
+struct Whole(Option<u64>);
 
 impl FromAny<'_> for Whole {
     fn other() -> Self {
@@ -135,7 +132,7 @@ impl<'de, const N: usize> DeserializeSeed<'de> for KeyOf<'_, N> {
     type Value = Option<(&'static str, usize)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let Text(text) = deserializer.deserialize_identifier(AnyVisitor(PhantomData))?;
+        let Text(text) = any(deserializer)?;
         Ok(text
             .and_then(|text| self.0.iter().zip(0..).find(|(key, _)| **key == text).map(|(key, index)| (*key, index))))
     }

@@ -60,6 +60,19 @@ fn cases_cover_every_row_and_every_pair_of_rows() {
 }
 
 #[test]
+fn cases_cover_every_identifier_recorded_from_rails() {
+    let cases = cases().unwrap();
+    for (value, message) in crate::rails_require::recorded() {
+        let body: Value = serde_json::from_str(&format!("{{\"identifier\":{value}}}")).unwrap();
+        let mut answers = cases.iter().filter(|case| case.rows.len() == 1 && case.path.ends_with("/chats/42/end_user"));
+        let case = answers.find(|case| serde_json::from_str::<Value>(&case.body).unwrap() == body);
+        let message = if message == "not text" { "param is invalid: identifier" } else { message };
+        let case = case.unwrap_or_else(|| panic!("no case for {value}"));
+        assert_eq!(case.expected.body, format!("{{\"message\":\"{message}\"}}"), "{}", case.name);
+    }
+}
+
+#[test]
 fn cases_agree_with_themselves() {
     let cases = cases().unwrap();
     let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
