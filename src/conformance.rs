@@ -40,7 +40,6 @@
 //! The cases are data: [`JSON`], in this crate's sources `src/conformance/cases.json`. The file says itself how it is
 //! read, under `format`.
 
-use core::fmt::Write as _;
 use core::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
@@ -56,7 +55,7 @@ pub const JSON: &str = include_str!("conformance/cases.json");
 /// All cases, in the order of the file.
 ///
 /// # Errors
-/// The file is this crate's own and its tests read it, so there are none; but a kit that lost its cases in silence would
+/// The file cannot be read. It is this crate's own, and its tests read it; but a kit that lost its cases in silence would
 /// pass every transport.
 pub fn cases() -> serde_json::Result<Vec<Case>> {
     serde_json::from_str(JSON).map(|File { cases }| cases)
@@ -158,7 +157,9 @@ impl Case {
     fn verdict(&self, parts: &[(&str, String, String)]) -> Result<(), Mismatch> {
         let mut differences = String::new();
         for (part, expected, got) in parts.iter().filter(|(_, expected, got)| expected != got) {
-            differences += &format!("\n  {part}: expected {expected}\n  {part}:      got {got}");
+            for (word, text) in [("expected", expected), ("     got", got)] {
+                differences.extend(["\n  ", part, ": ", word, " ", text]);
+            }
         }
         if differences.is_empty() {
             return Ok(());
@@ -191,10 +192,7 @@ fn visible(bytes: &[u8]) -> String {
                 _ => shown.extend(char.escape_debug()),
             }
         }
-        for byte in chunk.invalid() {
-            // Writing to a `String` cannot fail.
-            let _ = write!(shown, "\\x{byte:02x}");
-        }
+        shown.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
     shown
 }

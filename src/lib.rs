@@ -87,6 +87,10 @@
 //! assert_eq!(decision, Err(LinkError::AlreadyEnded(CommType::Call)));
 //! assert_eq!(Answer::from(&decision).body, r#"{"message":"Call is already ended"}"#);
 //! ```
+//!
+//! # Features
+//! None is on by default.
+//! - `conformance`: the kit by which a crate that wraps this one in a transport knows that it answers exactly.
 #![deny(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -79,7 +79,7 @@ fn cases_agree_with_themselves() {
     assert_eq!(names.len(), cases.len(), "a name is given twice");
     for case in &cases {
         let Case { name, rows, rule, session, expected, .. } = case;
-        assert!(!case.session_id().is_empty(), "{name}: its path is no endpoint");
+        assert!(case.path.ends_with(&format!("/{}/end_user", case.session_id())), "{name}");
         assert!(rule.starts_with(&format!("Row {}: ", rows[0])), "{name}");
         assert!(rows.is_sorted_by(|row, later| row < later), "{name}");
         assert_eq!(expected.status, [400, 400, 400, 404, 404, 400, 400, 400, 202][usize::from(rows[0]) - 1], "{name}");

@@ -160,7 +160,7 @@ struct Derived {
     identifier: String,
 }
 
-fn edit<'a>(param: Param<'a>, by: impl FnOnce(&str) -> String) -> Param<'a> {
+fn edit(param: Param<'_>, by: impl FnOnce(&str) -> String) -> Param<'_> {
     match param {
         Param::Text(text) => by(&text).into(),
         other => other,
@@ -308,7 +308,7 @@ fn reply(decision: &Result<Accepted, LinkError>, slip: Option<Slip>) -> Reply {
         (Some(Slip::NewlineAfterTheBody), Err(LinkError::UnsupportedCrm)) => reply.body.push(b'\n'),
         (Some(Slip::RetryAfterMissing), _) => reply.retry_after_secs = None,
         (Some(Slip::RetryAfterRoundedDown), _) => {
-            reply.retry_after_secs = answer.retry_after.map(|wait| wait.as_secs())
+            reply.retry_after_secs = answer.retry_after.map(|wait| wait.as_secs());
         }
         (Some(Slip::RetryAfterOnEveryRefusal), Err(_)) => reply.retry_after_secs = reply.retry_after_secs.or(Some(0)),
         _ => {}
