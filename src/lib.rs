@@ -87,6 +87,12 @@
 //! assert_eq!(decision, Err(LinkError::AlreadyEnded(CommType::Call)));
 //! assert_eq!(Answer::from(&decision).body, r#"{"message":"Call is already ended"}"#);
 //! ```
+//!
+//! # Features
+//! None is on by default.
+//! - `arbitrary`: every public input type from a fuzzer's bytes.
+//! - `conformance`: the kit by which a crate that wraps this one in a transport knows that it answers exactly.
+//! - `proptest`: strategies for every public input type, the ends of every range included.
 #![deny(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -102,6 +108,8 @@ mod answer;
 #[cfg(feature = "arbitrary")]
 mod arbitrary;
 mod comm_type;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod email;
 mod end_user;
 mod endpoint;

@@ -19,7 +19,7 @@ use crate::common::{EARLIEST, LATEST};
 
 /// What either feature makes: `proptest` first, then `arbitrary`.
 fn made<T: proptest::arbitrary::Arbitrary + for<'a> Arbitrary<'a>>() -> [Vec<T>; 2] {
-    [sample(any::<T>()), from_bytes(Unstructured::arbitrary)]
+    [sample(any::<T>()), from_bytes(|u| Arbitrary::arbitrary(u))]
 }
 
 fn requests() -> [Vec<LinkRequest<'static>>; 2] {

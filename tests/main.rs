@@ -6,6 +6,7 @@ mod common;
 mod model;
 
 mod api_shape;
+mod conformance;
 mod decision_table;
 mod duplicate_interval;
 mod duplicate_policy;
