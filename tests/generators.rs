@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use strum::VariantArray;
+use time::OffsetDateTime;
 
 use crate::common::{EARLIEST, LATEST};
 
@@ -79,6 +80,18 @@ fn every_length_limit_and_its_neighbours_come_up_in_requests() {
 }
 
 #[test]
+fn text_of_every_kind_comes_up_in_requests() {
+    for requests in requests() {
+        let texts: BTreeSet<&str> = requests.iter().filter_map(|request| request.name.as_text()).collect();
+        assert!(texts.contains("' OR 1=1 --"), "text that has broken other software");
+        assert!(texts.iter().any(|text| text.contains(char::is_control)));
+        assert!(texts.iter().any(|text| text.chars().any(|character| character.len_utf8() == 4)));
+        let letters: BTreeSet<char> = texts.iter().filter_map(|text| text.chars().nth(1)).collect();
+        assert!(letters.len() > 30, "only {letters:?}");
+    }
+}
+
+#[test]
 fn every_length_limit_comes_up_in_end_users_and_each_is_one_that_a_store_takes_back() {
     for end_users in made::<EndUser>() {
         let length = |text: Option<&str>| text.map_or(0, |text| text.chars().count());
@@ -129,6 +142,8 @@ fn both_ends_of_intervals_and_of_time_come_up() {
         for end in [EARLIEST, LATEST] {
             assert!(moments.contains(&end), "{end}");
         }
+        assert!(moments.iter().any(|moment| EARLIEST < *moment && *moment < OffsetDateTime::UNIX_EPOCH));
+        assert!(moments.iter().any(|moment| OffsetDateTime::UNIX_EPOCH <= *moment && *moment < LATEST));
     }
 }
 
