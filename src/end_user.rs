@@ -87,7 +87,8 @@ impl EndUser {
 
     /// The unique external id.
     pub fn identifier(&self) -> &str {
-        self.fields().identifier
+        let [end, ..] = self.ends;
+        self.text.get(..usize::from(end)).unwrap_or_default()
     }
 
     /// The name, if it is known.
