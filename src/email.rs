@@ -2,20 +2,14 @@ use validator::ValidateEmail;
 
 /// Whether `text` is an e-mail address by `validator`'s rule, which is HTML's, with address literals and IDN.
 ///
-/// Most addresses are plain, and are told from the rest about ten times as fast as by `validator`'s regular expressions.
+/// All but those two are told here by the same rule, ten times as fast as by `validator`'s regular expressions, and
+/// without the allocations they make.
 pub(crate) fn is_email(text: &str) -> bool {
-    is_plain(text) || text.validate_email()
-}
-
-/// Whether `text` is an address that needs no look by `validator`: ASCII, with a domain of host names.
-///
-/// A yes is also `validator`'s; a no means nothing.
-fn is_plain(text: &str) -> bool {
     let Some((user, domain)) = text.rsplit_once('@') else { return false };
+    let may_be_special = || !domain.is_ascii() || domain.ends_with(']');
     (1..=USER_MAX_BYTES).contains(&user.len())
         && user.bytes().all(is_user_byte)
-        && domain.len() <= DOMAIN_MAX_BYTES
-        && domain.as_bytes().split(|byte| *byte == b'.').all(is_label)
+        && (is_plain_domain(domain) || may_be_special() && text.validate_email())
 }
 
 /// RFC 5321's limits, as `validator` applies them.
@@ -26,6 +20,11 @@ const LABEL_MAX_BYTES: usize = 63;
 
 fn is_user_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&byte)
+}
+
+/// Whether it is a domain of host names.
+fn is_plain_domain(domain: &str) -> bool {
+    domain.len() <= DOMAIN_MAX_BYTES && domain.as_bytes().split(|byte| *byte == b'.').all(is_label)
 }
 
 fn is_label(label: &[u8]) -> bool {
@@ -42,18 +41,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_addresses_need_no_regular_expression() {
-        for plain in ["johndoe@example.com", "a.b+c@sub-domain.example.co", "x@y", "o'neil@127.0.0.1"] {
-            assert!(is_plain(plain), "{plain}");
+    fn plain_domains_need_no_regular_expression() {
+        for plain in ["example.com", "sub-domain.example.co", "y", "127.0.0.1"] {
+            assert!(is_plain_domain(plain), "{plain}");
         }
     }
 
     #[test]
-    fn addresses_beyond_the_plain_ones_are_validators_to_judge() {
-        for address in ["a@[127.0.0.1]", "a@[2001:db8::1]", "test@domain.with.idn.tld.उदाहरण.परीक्षा"]
-        {
-            assert!(!is_plain(address), "{address}");
-            assert!(is_email(address), "{address}");
+    fn addresses_with_other_domains_are_validators_to_judge() {
+        for domain in ["[127.0.0.1]", "[2001:db8::1]", "domain.with.idn.tld.उदाहरण.परीक्षा"] {
+            assert!(!is_plain_domain(domain), "{domain}");
+            assert!(is_email(&format!("a@{domain}")), "{domain}");
         }
     }
 
@@ -76,7 +74,7 @@ mod tests {
         fn both_rules_agree_on_near_misses(
             user in "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~@ \"-]{0,66}",
             at in "@?",
-            domain in "(([a-zA-Z0-9_-]{0,64}|[a-c]{0,3})[.@]?){0,5}\n?",
+            domain in "(([a-zA-Z0-9_-]{0,64}|[a-c]{0,3}|xn--[a-z0-9]{0,4})[.@]?){0,5}\n?",
         ) {
             assert_same_verdict(&format!("{user}{at}{domain}"));
         }
@@ -97,8 +95,6 @@ mod tests {
 
     #[track_caller]
     fn assert_same_verdict(text: &str) {
-        let theirs = text.validate_email();
-        assert_eq!(is_email(text), theirs, "{text:?}");
-        assert!(theirs || !is_plain(text), "{text:?}");
+        assert_eq!(is_email(text), text.validate_email(), "{text:?}");
     }
 }

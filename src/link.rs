@@ -54,27 +54,34 @@ pub fn apply_link(
     let session = session.filter(|session| session.comm_type() == comm_type).ok_or(LinkError::NotFound)?;
     match session {
         AnySession::Ended(_) => Err(LinkError::AlreadyEnded(comm_type)),
-        AnySession::Active(session) => session.link_fields(fields, policy, now),
+        AnySession::Active(session) => {
+            session.check(fields.identifier, policy, now).map(|()| session.accept(fields, now))
+        }
     }
 }
 
 impl Session<Active> {
-    /// Rows 7 to 9 of the table, for the typed path and the run-time path alike.
-    pub(crate) fn link_fields(
+    /// Rows 7 and 8 of the table.
+    pub(crate) fn check(
         &self,
-        fields: Fields<'_>,
+        identifier: &str,
         policy: &DuplicatePolicy,
         now: OffsetDateTime,
-    ) -> Result<Accepted, LinkError> {
+    ) -> Result<(), LinkError> {
         if self.crm_support == CrmSupport::Unsupported {
             return Err(LinkError::UnsupportedCrm);
         }
         if let Some(last_linked_at) = self.last_linked_at
-            && policy.concerns(self.end_user(), fields.identifier)
+            && policy.concerns(self.end_user(), identifier)
             && let Some(retry_after) = policy.wait(last_linked_at, now)
         {
             return Err(LinkError::Duplicate { retry_after });
         }
+        Ok(())
+    }
+
+    /// Row 9 of the table.
+    pub(crate) fn accept(&self, fields: Fields<'_>, now: OffsetDateTime) -> Accepted {
         let (end_user, change) = relink(self.end_user(), fields);
         let session = Self {
             comm_type: self.comm_type,
@@ -84,7 +91,7 @@ impl Session<Active> {
             revision: next(self.revision),
             state: self.state,
         };
-        Ok(Accepted { session, change })
+        Accepted { session, change }
     }
 }
 

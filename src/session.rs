@@ -110,7 +110,8 @@ impl Session<Active> {
         policy: &DuplicatePolicy,
         now: OffsetDateTime,
     ) -> Result<Accepted, LinkError> {
-        self.link_fields(end_user.fields(), policy, now)
+        self.check(end_user.identifier(), policy, now)?;
+        Ok(self.accept(end_user.fields(), now))
     }
 
     /// Ends the session for good.
