@@ -18,8 +18,8 @@ const DOMAIN_MAX_BYTES: usize = 255;
 /// RFC 1034's limit.
 const LABEL_MAX_BYTES: usize = 63;
 
-fn is_user_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&byte)
+const fn is_user_byte(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'-'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
 }
 
 /// Whether it is a domain of host names.
@@ -28,9 +28,10 @@ fn is_plain_domain(domain: &str) -> bool {
 }
 
 fn is_label(label: &[u8]) -> bool {
-    label.len() <= LABEL_MAX_BYTES
-        && label.first().is_some_and(u8::is_ascii_alphanumeric)
-        && label.last().is_some_and(u8::is_ascii_alphanumeric)
+    let ends_well = matches!(label, [first, .., last] if *first != b'-' && *last != b'-')
+        || matches!(label, [only] if *only != b'-');
+    ends_well
+        && label.len() <= LABEL_MAX_BYTES
         && label.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 

@@ -114,6 +114,13 @@ impl<'de> Deserialize<'de> for DuplicatePolicy {
 
 const INTERVAL_RULE: &str = "`interval` is invalid: it is seconds with an `s`, such as `30s` or `0.5s`";
 
+#[derive(Clone, Copy, PartialEq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+enum Key {
+    Interval,
+    Scope,
+}
+
 #[derive(Default)]
 struct PolicyRecord<'a> {
     interval: Param<'a>,
@@ -127,10 +134,10 @@ impl<'de> FromAny<'de> for PolicyRecord<'de> {
 
     fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let mut record = Self::default();
-        wire::fields(map, ["interval", "scope"], |key, map| {
+        wire::fields(map, |key, map| {
             match key {
-                "interval" => record.interval = map.next_value()?,
-                _ => record.scope = map.next_value()?,
+                Key::Interval => record.interval = map.next_value()?,
+                Key::Scope => record.scope = map.next_value()?,
             }
             Ok(())
         })?;

@@ -2,6 +2,7 @@
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess};
 use serde::ser::{self, Serialize, SerializeMap, Serializer};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
@@ -9,13 +10,18 @@ use crate::session::{Active, Ended, State};
 use crate::wire::{self, FromAny};
 use crate::{AnySession, EndUserError, LinkRequest, Param, Session};
 
-const STATE: &str = "state";
-const COMM_TYPE: &str = "comm_type";
-const CRM_SUPPORT: &str = "crm_support";
-const END_USER: &str = "end_user";
-const LAST_LINKED_AT: &str = "last_linked_at";
-const ENDED_AT: &str = "ended_at";
-const REVISION: &str = "revision";
+/// A field of the stored form; its text is the field's name.
+#[derive(Clone, Copy, Debug, PartialEq, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+enum Key {
+    State,
+    CommType,
+    CrmSupport,
+    EndUser,
+    LastLinkedAt,
+    EndedAt,
+    Revision,
+}
 
 const ACTIVE: &str = "active";
 const ENDED: &str = "ended";
@@ -49,23 +55,27 @@ fn write<T: State, S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     // A map and not a struct, which some formats write as an array.
     let mut map = serializer.serialize_map(None)?;
-    map.serialize_entry(STATE, state)?;
-    map.serialize_entry(COMM_TYPE, &session.comm_type())?;
-    map.serialize_entry(CRM_SUPPORT, &session.crm_support())?;
+    map.serialize_entry(name(Key::State), state)?;
+    map.serialize_entry(name(Key::CommType), &session.comm_type())?;
+    map.serialize_entry(name(Key::CrmSupport), &session.crm_support())?;
     if let Some(end_user) = session.end_user() {
-        map.serialize_entry(END_USER, end_user)?;
+        map.serialize_entry(name(Key::EndUser), end_user)?;
     }
-    for (field, at) in [(LAST_LINKED_AT, session.last_linked_at()), (ENDED_AT, ended_at)] {
+    for (field, at) in [(Key::LastLinkedAt, session.last_linked_at()), (Key::EndedAt, ended_at)] {
         if let Some(at) = at {
-            map.serialize_entry(field, &to_rfc3339(field, at)?)?;
+            map.serialize_entry(name(field), &to_rfc3339(field, at)?)?;
         }
     }
-    map.serialize_entry(REVISION, &session.revision())?;
+    map.serialize_entry(name(Key::Revision), &session.revision())?;
     map.end()
 }
 
+fn name(key: Key) -> &'static str {
+    key.into()
+}
+
 /// In UTC, so that equal moments read the same; in its own offset where RFC 3339's years (0 to 9999) leave no other way.
-fn to_rfc3339<E: ser::Error>(field: &str, at: OffsetDateTime) -> Result<String, E> {
+fn to_rfc3339<E: ser::Error>(field: Key, at: OffsetDateTime) -> Result<String, E> {
     let utc = at.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()));
     let text = utc.unwrap_or(at).format(&Rfc3339);
     text.map_err(|_| E::custom(format_args!("`{field}` has no form in RFC 3339: its years are 0 to 9999")))
@@ -97,16 +107,15 @@ impl<'de> FromAny<'de> for Record<'de> {
 
     fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let mut record = Self::default();
-        let keys = [STATE, COMM_TYPE, CRM_SUPPORT, END_USER, LAST_LINKED_AT, ENDED_AT, REVISION];
-        wire::fields(map, keys, |key, map| {
+        wire::fields(map, |key, map| {
             match key {
-                STATE => record.state = map.next_value()?,
-                COMM_TYPE => record.comm_type = map.next_value()?,
-                CRM_SUPPORT => record.crm_support = map.next_value()?,
-                END_USER => record.end_user = map.next_value()?,
-                LAST_LINKED_AT => record.last_linked_at = map.next_value()?,
-                ENDED_AT => record.ended_at = map.next_value()?,
-                _ => record.revision = Some(map.next_value()?),
+                Key::State => record.state = map.next_value()?,
+                Key::CommType => record.comm_type = map.next_value()?,
+                Key::CrmSupport => record.crm_support = map.next_value()?,
+                Key::EndUser => record.end_user = map.next_value()?,
+                Key::LastLinkedAt => record.last_linked_at = map.next_value()?,
+                Key::EndedAt => record.ended_at = map.next_value()?,
+                Key::Revision => record.revision = Some(map.next_value()?),
             }
             Ok(())
         })?;
@@ -116,27 +125,27 @@ impl<'de> FromAny<'de> for Record<'de> {
 
 impl Record<'_> {
     fn check(self) -> Result<AnySession, RecordError> {
-        let active = required(&self.state, STATE, |state| match state {
+        let active = required(&self.state, Key::State, |state| match state {
             ACTIVE => Some(true),
             ENDED => Some(false),
             _ => None,
         })?;
         let session = Session {
-            comm_type: required(&self.comm_type, COMM_TYPE, |text| text.parse().ok())?,
-            crm_support: required(&self.crm_support, CRM_SUPPORT, |text| text.parse().ok())?,
+            comm_type: required(&self.comm_type, Key::CommType, |text| text.parse().ok())?,
+            crm_support: required(&self.crm_support, Key::CrmSupport, |text| text.parse().ok())?,
             end_user: self.end_user.map(|end_user| end_user.to_end_user()).transpose()?,
-            last_linked_at: optional(&self.last_linked_at, LAST_LINKED_AT, from_rfc3339)?,
-            revision: self.revision.ok_or(RecordError::Missing(REVISION))?.0,
+            last_linked_at: optional(&self.last_linked_at, Key::LastLinkedAt, from_rfc3339)?,
+            revision: self.revision.ok_or(RecordError::Missing(Key::Revision))?.0,
             state: Active(()),
         };
         if session.last_linked_at.is_some() && session.end_user.is_none() {
-            return Err(RecordError::Missing(END_USER));
+            return Err(RecordError::Missing(Key::EndUser));
         }
-        match optional(&self.ended_at, ENDED_AT, from_rfc3339)? {
+        match optional(&self.ended_at, Key::EndedAt, from_rfc3339)? {
             None if active => Ok(session.into()),
             Some(at) if !active => Ok(session.in_state(Ended { at }).into()),
-            None => Err(RecordError::Missing(ENDED_AT)),
-            Some(_) => Err(RecordError::Unexpected(ENDED_AT)),
+            None => Err(RecordError::Missing(Key::EndedAt)),
+            Some(_) => Err(RecordError::Unexpected(Key::EndedAt)),
         }
     }
 }
@@ -145,23 +154,15 @@ struct Revision(u64);
 
 impl<'de> Deserialize<'de> for Revision {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        wire::whole(deserializer).map(Self).ok_or_else(|| D::Error::custom(RecordError::Invalid(REVISION)))
+        wire::whole(deserializer).map(Self).ok_or_else(|| D::Error::custom(RecordError::Invalid(Key::Revision)))
     }
 }
 
-fn required<T>(
-    param: &Param<'_>,
-    field: &'static str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, RecordError> {
+fn required<T>(param: &Param<'_>, field: Key, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, RecordError> {
     optional(param, field, parse)?.ok_or(RecordError::Missing(field))
 }
 
-fn optional<T>(
-    param: &Param<'_>,
-    field: &'static str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, RecordError> {
+fn optional<T>(param: &Param<'_>, field: Key, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, RecordError> {
     if param.is_blank() {
         return Ok(None);
     }
@@ -176,11 +177,11 @@ pub(crate) fn from_rfc3339(text: &str) -> Option<OffsetDateTime> {
 #[derive(Debug, thiserror::Error)]
 enum RecordError {
     #[error("`{0}` is missing from the stored session")]
-    Missing(&'static str),
+    Missing(Key),
     #[error("`{0}` of the stored session is invalid")]
-    Invalid(&'static str),
+    Invalid(Key),
     #[error("`{0}` is set in the stored session, which is active")]
-    Unexpected(&'static str),
+    Unexpected(Key),
     #[error("`end_user` of the stored session: {0}")]
     EndUser(#[from] EndUserError),
 }

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use serde::de::{Deserialize, Deserializer, MapAccess};
-use strum::VariantArray;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use validator::{Validate, ValidationError, ValidationErrors};
 
 use crate::end_user::Fields;
@@ -104,6 +104,16 @@ impl<'a> LinkRequest<'a> {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+enum Key {
+    CommType,
+    Identifier,
+    Name,
+    Email,
+    Phone,
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for LinkRequest<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         wire::any(deserializer)
@@ -117,13 +127,13 @@ impl<'de: 'a, 'a> FromAny<'de> for LinkRequest<'a> {
 
     fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let mut request = Self::default();
-        wire::fields(map, ["comm_type", "identifier", "name", "email", "phone"], |key, map| {
+        wire::fields(map, |key, map| {
             match key {
-                "comm_type" => request.comm_type = map.next_value()?,
-                "identifier" => request.identifier = map.next_value()?,
-                "name" => request.name = map.next_value()?,
-                "email" => request.email = map.next_value()?,
-                _ => request.phone = map.next_value()?,
+                Key::CommType => request.comm_type = map.next_value()?,
+                Key::Identifier => request.identifier = map.next_value()?,
+                Key::Name => request.name = map.next_value()?,
+                Key::Email => request.email = map.next_value()?,
+                Key::Phone => request.phone = map.next_value()?,
             }
             Ok(())
         })?;

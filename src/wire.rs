@@ -5,13 +5,14 @@
 //! every value is first taken for what it is, whatever that may be, and judged afterwards by errors that name the field
 //! alone.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::str::FromStr;
 
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
+    Deserialize, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
+use strum::VariantArray;
 
 /// What a type makes of each shape a value can have; a shape it has no use for is [`other`](Self::other).
 pub(crate) trait FromAny<'de>: Sized {
@@ -21,8 +22,13 @@ pub(crate) trait FromAny<'de>: Sized {
         Self::other()
     }
 
-    fn text(_: Cow<'de, str>) -> Self {
+    fn text(_: &str) -> Self {
         Self::other()
+    }
+
+    /// Text that the format lends.
+    fn lent(text: &'de str) -> Self {
+        Self::text(text)
     }
 
     fn whole(_: u64) -> Self {
@@ -44,25 +50,30 @@ pub(crate) fn any<'de, T: FromAny<'de>, D: Deserializer<'de>>(deserializer: D) -
     deserializer.deserialize_any(AnyVisitor(PhantomData))
 }
 
-/// Reads an object's known fields by `read`, which gets a field's index in `keys`. Unknown fields are skipped.
+/// Reads an object's fields by `read`, those that `K` knows. Other fields are skipped.
 ///
 /// # Errors
 /// - A known field is there twice: which of the two is meant would be a guess.
 /// - What `read` answers.
-pub(crate) fn fields<'de, A: MapAccess<'de>, const N: usize>(
+pub(crate) fn fields<'de, K, A: MapAccess<'de>>(
     mut map: A,
-    keys: [&'static str; N],
-    mut read: impl FnMut(&'static str, &mut A) -> Result<(), A::Error>,
-) -> Result<(), A::Error> {
-    let mut unread = keys.map(Some);
-    while let Some(known) = map.next_key_seed(KeyOf(&keys))? {
-        let Some((key, index)) = known else {
+    mut read: impl FnMut(K, &mut A) -> Result<(), A::Error>,
+) -> Result<(), A::Error>
+where
+    K: FromStr + VariantArray + PartialEq + Copy + Into<&'static str>,
+{
+    let mut met = 0_u32;
+    while let Some(Word(key)) = map.next_key::<Word<K>>()? {
+        let Some(key) = key else {
             map.next_value::<IgnoredAny>()?;
             continue;
         };
-        if unread.get_mut(index).and_then(Option::take).is_none() {
-            return Err(A::Error::duplicate_field(key));
+        let bit =
+            K::VARIANTS.iter().zip(0..).find(|(known, _)| **known == key).map_or(0, |(_, at)| 1_u32.wrapping_shl(at));
+        if met & bit != 0 {
+            return Err(A::Error::duplicate_field(key.into()));
         }
+        met |= bit;
         read(key, &mut map)?;
     }
     Ok(())
@@ -79,38 +90,44 @@ macro_rules! serde_words {
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let word = $crate::wire::text(deserializer).and_then(|text| text.parse().ok());
-                word.ok_or_else(|| serde::de::Error::custom(concat!("`", $field, "` is invalid: it is ", $words)))
+                $crate::wire::word(deserializer)
+                    .ok_or_else(|| serde::de::Error::custom(concat!("`", $field, "` is invalid: it is ", $words)))
             }
         }
     };
 }
 pub(crate) use serde_words;
 
-/// Reads text, if it is text.
+/// Reads one of the words of `T`, if it is one.
 ///
-/// Asks the format for it, for the formats that cannot tell a value's shape. A format that was told what to expect
+/// Asks the format for text, for the formats that cannot tell a value's shape. A format that was told what to expect
 /// answers anything else with an error that repeats the value, so its error is not passed on.
-pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Option<Cow<'de, str>> {
-    deserializer.deserialize_str(AnyVisitor(PhantomData)).ok().and_then(|Text(text)| text)
+pub(crate) fn word<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Option<T> {
+    deserializer.deserialize_str(AnyVisitor(PhantomData)).ok().and_then(|Word(word)| word)
 }
 
-/// Reads a whole number, if it is one; for the rest as [`text`].
+/// Reads a whole number, if it is one; for the rest as [`word`].
 ///
 /// Some formats (`serde_json` with `arbitrary_precision`) show a number as an object unless they are asked for one.
 pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Option<u64> {
     deserializer.deserialize_u64(AnyVisitor(PhantomData)).ok().and_then(|Whole(number)| number)
 }
 
-struct Text<'de>(Option<Cow<'de, str>>);
+struct Word<T>(Option<T>);
 
-impl<'de> FromAny<'de> for Text<'de> {
+impl<'de, T: FromStr> Deserialize<'de> for Word<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        any(deserializer)
+    }
+}
+
+impl<T: FromStr> FromAny<'_> for Word<T> {
     fn other() -> Self {
         Self(None)
     }
 
-    fn text(text: Cow<'de, str>) -> Self {
-        Self(Some(text))
+    fn text(text: &str) -> Self {
+        Self(text.parse().ok())
     }
 }
 
@@ -123,18 +140,6 @@ impl FromAny<'_> for Whole {
 
     fn whole(number: u64) -> Self {
         Self(Some(number))
-    }
-}
-
-struct KeyOf<'k, const N: usize>(&'k [&'static str; N]);
-
-impl<'de, const N: usize> DeserializeSeed<'de> for KeyOf<'_, N> {
-    type Value = Option<(&'static str, usize)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let Text(text) = any(deserializer)?;
-        Ok(text
-            .and_then(|text| self.0.iter().zip(0..).find(|(key, _)| **key == text).map(|(key, index)| (*key, index))))
     }
 }
 
@@ -172,15 +177,11 @@ impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<T> {
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<T, E> {
-        Ok(T::text(Cow::Borrowed(text)))
+        Ok(T::lent(text))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<T, E> {
-        Ok(T::text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<T, E> {
-        Ok(T::text(Cow::Owned(text)))
+        Ok(T::text(text))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<T, E> {
