@@ -13,8 +13,8 @@ use governor::{Quota, RateLimiter};
 use midsession::{Answer, AnySession, CommType, LinkRequest, Session, apply_link};
 use midsession_benches::scale::{NUMBERS, RandomIds, id, linked_sessions};
 use midsession_benches::{
-    AFTER, BODY, INSIDE, INTERVAL, LINKED_AT, POLICY, ParseCopied, ParseOnly, handwritten, linked_chat,
-    sample_end_user, sample_request,
+    AFTER, BODY, INSIDE, INTERVAL, LINKED_AT, POLICY, ParseLent, ParseOnly, handwritten, linked_chat, sample_end_user,
+    sample_request,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -68,8 +68,8 @@ fn request(mut group: Group) {
     group.bench_function("parse_only", |bencher| {
         bencher.iter(|| serde_json::from_slice::<ParseOnly>(black_box(BODY)));
     });
-    group.bench_function("parse_copied", |bencher| {
-        bencher.iter(|| serde_json::from_slice::<ParseCopied>(black_box(BODY)));
+    group.bench_function("parse_lent", |bencher| {
+        bencher.iter(|| serde_json::from_slice::<ParseLent>(black_box(BODY)));
     });
 }
 
@@ -103,14 +103,21 @@ fn decide(mut group: Group) {
 }
 
 fn peer(mut group: Group) {
-    // The same question as `decide/duplicate`: is it too soon, and how long to wait. The clock is one that is told the
-    // time, as we are: reading a real one is not what we compare.
+    // The same question as `decide/duplicate`: is it too soon, and how long to wait. As it comes, with a clock of its own.
     let quota = Quota::with_period(INTERVAL).expect("an interval that is not zero");
-    let clock = FakeRelativeClock::default();
-    let limiter = RateLimiter::dashmap_with_clock(quota, clock.clone());
     let session = id(1);
+    let limiter = RateLimiter::keyed(quota);
     limiter.check_key(&session).expect("the first is let through");
     group.bench_function("governor_keyed", |bencher| {
+        bencher.iter(|| {
+            limiter.check_key(black_box(&session)).map_err(|until| until.wait_time_from(limiter.clock().now()))
+        });
+    });
+    // And told the time, as we are.
+    let clock = FakeRelativeClock::default();
+    let limiter = RateLimiter::dashmap_with_clock(quota, clock.clone());
+    limiter.check_key(&session).expect("the first is let through");
+    group.bench_function("governor_keyed_told_the_time", |bencher| {
         bencher.iter(|| limiter.check_key(black_box(&session)).map_err(|until| until.wait_time_from(clock.now())));
     });
 
