@@ -149,21 +149,35 @@ fn both_ends_of_intervals_and_of_time_come_up() {
 
 #[test]
 fn every_row_of_the_table_and_both_edges_of_the_interval_come_up_in_situations() {
-    let mut statuses = BTreeSet::new();
-    let (mut last_duplicates, mut first_accepted) = (0, 0);
+    let (mut bodies, mut from_edges, mut own_comm_type) = (BTreeSet::new(), BTreeSet::new(), 0);
     for Situation { session, request, policy, now } in sample(strategies::situation()) {
-        let decision = apply_link(session.as_ref(), &request, &policy, now);
-        statuses.insert(Answer::from(&decision).body);
+        bodies.insert(Answer::from(&apply_link(session.as_ref(), &request, &policy, now)).body);
+        own_comm_type +=
+            usize::from(session.as_ref().is_some_and(|session| request.comm_type == session.comm_type().into()));
         if let Some(last) = session.as_ref().and_then(AnySession::last_linked_at) {
-            let elapsed = (now - last).unsigned_abs();
-            let nanosecond = Duration::from_nanos(1);
-            last_duplicates +=
-                usize::from(decision.is_err() && elapsed.saturating_add(nanosecond) == policy.interval());
-            first_accepted += usize::from(decision.is_ok() && elapsed == policy.interval());
+            let elapsed = now.unix_timestamp_nanos() - last.unix_timestamp_nanos();
+            let interval = i128::try_from(policy.interval().as_nanos()).unwrap();
+            if interval > 10 {
+                from_edges.extend([("start", elapsed + interval), ("link", elapsed), ("end", elapsed - interval)]);
+            }
         }
     }
-    assert_eq!(statuses.len(), 12, "all messages of the contract: {statuses:?}");
-    assert!(last_duplicates > 0 && first_accepted > 0);
+    assert_eq!(bodies.len(), 12, "all messages of the contract: {bodies:?}");
+    for edge in [("start", -1), ("start", 0), ("start", 1), ("link", 0), ("end", -1), ("end", 0), ("end", 1)] {
+        assert!(from_edges.contains(&edge), "{edge:?}");
+    }
+    assert!(own_comm_type > 1_000, "most requests are for the session: {own_comm_type}");
+}
+
+#[test]
+fn addresses_are_of_many_letters_and_reach_the_limit_of_either_part() {
+    for end_users in made::<EndUser>() {
+        let addresses: Vec<_> = end_users.iter().filter_map(|end_user| end_user.email()?.split_once('@')).collect();
+        let letters: BTreeSet<char> = addresses.iter().flat_map(|(user, _)| user.chars()).collect();
+        assert!(letters.len() > 20, "{letters:?}");
+        assert!(addresses.iter().any(|(user, _)| user.len() == 64));
+        assert!(addresses.iter().any(|(_, domain)| domain.split('.').count() > 5));
+    }
 }
 
 #[test]
