@@ -1,0 +1,236 @@
+use std::time::Duration;
+
+use midsession::AnySession;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, PgPool, SqlitePool};
+use tokio::time::timeout;
+
+/// Where the sessions live: one row a session, the crate's own record in it.
+///
+/// Sessions are changed without a lock or a transaction: by a write on condition of the revision that was read.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// One file, one server, or a few on the same machine.
+    Sqlite(SqlitePool),
+    /// Any number of servers.
+    Postgres(PgPool),
+}
+
+/// What each version of the schema adds to the one before. Append to it, change nothing.
+const SCHEMA: [&str; 1] =
+    ["CREATE TABLE sessions (id TEXT PRIMARY KEY, revision BIGINT NOT NULL, record TEXT NOT NULL)"];
+
+const INSERT: &str = "INSERT INTO sessions (id, revision, record) VALUES ($1, $2, $3)";
+const SELECT: &str = "SELECT record FROM sessions WHERE id = $1";
+const UPDATE: &str = "UPDATE sessions SET revision = $1, record = $2 WHERE id = $3 AND revision = $4";
+
+/// How often a session is decided anew after another server was first.
+const ATTEMPTS: usize = 16;
+/// What one request may take of the database's time.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it waits for a connection.
+const ACQUIRE: Duration = Duration::from_secs(2);
+/// How long a connection may idle before it is tested ahead of its use.
+const FRESH: Duration = Duration::from_secs(1);
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// Any number will do that no one else takes for an advisory lock.
+const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7310582946120335)";
+
+/// The same SQL on either database.
+macro_rules! on {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match $store {
+            Store::Sqlite($pool) => $body,
+            Store::Postgres($pool) => $body,
+        }
+    };
+}
+
+impl Store {
+    /// Opens the database at `url`, `sqlite://…` or `postgres://…`, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// The database cannot be reached, is none, or has a schema newer than this server's.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        let store = match url.split_once(':') {
+            Some(("sqlite", _)) => Self::sqlite(url.parse()?),
+            Some(("postgres" | "postgresql", _)) => Self::postgres(url.parse()?).await?,
+            _ => return Err(OpenError::Scheme),
+        };
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    fn sqlite(options: SqliteConnectOptions) -> Self {
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // In WAL mode the default leaves the last commits to the next checkpoint.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(PATIENCE)
+            .disable_statement_logging();
+        // SQLite writes one at a time: a queue here is fairer than its busy handler's polling.
+        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        Self::Sqlite(pool.acquire_timeout(ACQUIRE).connect_lazy_with(options))
+    }
+
+    async fn postgres(options: PgConnectOptions) -> Result<Self, OpenError> {
+        let options = options.application_name("midsession-server").disable_statement_logging();
+        // The pool would try until its time is up and then say no more than that.
+        timeout(PATIENCE, options.connect()).await.map_err(|_| OpenError::Silent)??.close().await?;
+        let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE);
+        let pool = pool.test_before_acquire(false).before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        });
+        Ok(Self::Postgres(pool.connect_lazy_with(options)))
+    }
+
+    /// In one transaction that any other server at its start waits for.
+    async fn migrate(&self) -> Result<(), OpenError> {
+        let (begin, lock) = match self {
+            Self::Sqlite(_) => ("BEGIN IMMEDIATE", "SELECT 1"),
+            Self::Postgres(_) => ("BEGIN", SCHEMA_LOCK),
+        };
+        on!(self, pool => {
+            let mut transaction = pool.begin_with(begin).await?;
+            sqlx::query(lock).execute(&mut *transaction).await?;
+            let versions = "CREATE TABLE IF NOT EXISTS midsession_schema (version BIGINT PRIMARY KEY)";
+            sqlx::query(versions).execute(&mut *transaction).await?;
+            let latest = "SELECT COALESCE(MAX(version), 0) FROM midsession_schema";
+            let found: i64 = sqlx::query_scalar(latest).fetch_one(&mut *transaction).await?;
+            if found > SCHEMA.len().try_into().unwrap_or(i64::MAX) {
+                return Err(OpenError::Newer);
+            }
+            for (version, statement) in (1_i64..).zip(SCHEMA).filter(|(version, _)| *version > found) {
+                sqlx::query(statement).execute(&mut *transaction).await?;
+                let done = sqlx::query("INSERT INTO midsession_schema (version) VALUES ($1)").bind(version);
+                done.execute(&mut *transaction).await?;
+            }
+            Ok(transaction.commit().await?)
+        })
+    }
+
+    /// Stores a new session.
+    ///
+    /// # Errors
+    /// The database did not do so.
+    pub async fn insert(&self, id: &str, session: &AnySession) -> Result<(), StoreError> {
+        let (revision, record) = to_columns(session)?;
+        in_time(async {
+            on!(self, pool => sqlx::query(INSERT).bind(id).bind(revision).bind(record).execute(pool).await.map(drop)?);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The session stored under `id`.
+    ///
+    /// # Errors
+    /// The database did not answer, or what it holds is no session.
+    pub async fn load(&self, id: &str) -> Result<Option<AnySession>, StoreError> {
+        self.change(id, |session| (session.cloned(), None)).await
+    }
+
+    /// Changes one session: loads it, decides, and writes what was decided if no one else wrote meanwhile. Else it
+    /// decides again, on the session as it is then. Where there is nothing to write, there is no write.
+    ///
+    /// # Errors
+    /// The database did not answer, or what it holds is no session; others were first again and again. Whether the
+    /// change was made is then not known.
+    pub async fn change<T>(
+        &self,
+        id: &str,
+        decide: impl Fn(Option<&AnySession>) -> (T, Option<AnySession>),
+    ) -> Result<T, StoreError> {
+        in_time(async {
+            on!(self, pool => {
+                let mut connection = pool.acquire().await?;
+                for _ in 0..ATTEMPTS {
+                    let found = sqlx::query_scalar(SELECT).bind(id).fetch_optional(&mut *connection).await?;
+                    let found = found.map(|record: String| serde_json::from_str(&record)).transpose()?;
+                    let (answer, next) = decide(found.as_ref());
+                    let Some(next) = next else { return Ok(answer) };
+                    let revision = found.as_ref().map_or(0, AnySession::revision).cast_signed();
+                    let (next_revision, record) = to_columns(&next)?;
+                    let update = sqlx::query(UPDATE).bind(next_revision).bind(record).bind(id).bind(revision);
+                    if update.execute(&mut *connection).await?.rows_affected() == 1 {
+                        return Ok(answer);
+                    }
+                }
+                Err(StoreError::Contended)
+            })
+        })
+        .await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        in_time(async {
+            on!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop)?);
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The revision is compared for being equal and nothing else, so its bits are enough of it.
+fn to_columns(session: &AnySession) -> Result<(i64, String), serde_json::Error> {
+    Ok((session.revision().cast_signed(), serde_json::to_string(session)?))
+}
+
+async fn in_time<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(PATIENCE, work).await.unwrap_or(Err(StoreError::Silent))
+}
+
+/// Why the database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No URL of a database that it knows.
+    #[error("its URL must begin with sqlite:// or postgres://")]
+    Scheme,
+    /// It does not answer.
+    #[error("it does not answer")]
+    Silent,
+    /// A later release of this server was here.
+    #[error("its schema is newer than this server: start a later release")]
+    Newer,
+    /// The database's own word.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Why a session was not read or written. `Display` is fit for a log: it repeats nothing that is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused, or could not be reached.
+    #[error("the database failed: {}", reason(.0))]
+    Database(#[from] sqlx::Error),
+    /// The database took too long.
+    #[error("the database does not answer")]
+    Silent,
+    /// Others changed the session again and again.
+    #[error("others changed the session again and again")]
+    Contended,
+    /// What is stored is no session, or the session cannot be stored.
+    #[error("{0}")]
+    Record(#[from] serde_json::Error),
+}
+
+/// A database's own messages may repeat values; its codes do not.
+fn reason(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => format!("code {}", error.code().unwrap_or_default()),
+        sqlx::Error::Io(error) => error.kind().to_string(),
+        sqlx::Error::PoolTimedOut => "no connection was free in time".to_owned(),
+        _ => "the connection broke".to_owned(),
+    }
+}
