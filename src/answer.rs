@@ -30,7 +30,6 @@ pub struct Answer {
 
 impl Answer {
     /// [`retry_after`](Self::retry_after) in whole seconds, rounded up, as the header `Retry-After` has it.
-    #[must_use]
     pub const fn retry_after_secs(&self) -> Option<u64> {
         match self.retry_after {
             Some(wait) if wait.subsec_nanos() == 0 => Some(wait.as_secs()),

@@ -1,6 +1,6 @@
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-use crate::wire;
+use crate::wire::serde_words;
 
 /// The kind of a support session: a call or a chat.
 ///
@@ -16,18 +16,7 @@ use crate::wire;
 /// assert!("Chat".parse::<CommType>().is_err());
 /// ```
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    strum::Display,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr, VariantArray,
 )]
 #[strum(serialize_all = "snake_case")]
 pub enum CommType {
@@ -37,14 +26,4 @@ pub enum CommType {
     Chat,
 }
 
-impl Serialize for CommType {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.into())
-    }
-}
-
-impl<'de> Deserialize<'de> for CommType {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        wire::word(deserializer, "comm_type", "`call` or `chat`")
-    }
-}
+serde_words!(CommType, "comm_type", "`call` or `chat`");

@@ -2,6 +2,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use strum::{Display, IntoStaticStr, VariantArray};
 
 use crate::param::is_blank;
 use crate::{LinkRequest, email, limits};
@@ -85,25 +86,21 @@ impl EndUser {
     }
 
     /// The unique external id.
-    #[must_use]
     pub fn identifier(&self) -> &str {
         self.fields().identifier
     }
 
     /// The name, if it is known.
-    #[must_use]
     pub fn name(&self) -> Option<&str> {
         present(self.fields().name)
     }
 
     /// The e-mail address, if it is known.
-    #[must_use]
     pub fn email(&self) -> Option<&str> {
         present(self.fields().email)
     }
 
     /// The phone number, if it is known.
-    #[must_use]
     pub fn phone(&self) -> Option<&str> {
         present(self.fields().phone)
     }
@@ -160,20 +157,7 @@ fn present(field: &str) -> Option<&str> {
 /// A field of an [`EndUser`]; its text is the field's name in the published contract.
 ///
 /// The variants stand in the order in which a request's fields are judged. Exhaustive on purpose: the contract is closed.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    strum::Display,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum EndUserField {
     /// `identifier`, the unique external id.
@@ -258,12 +242,14 @@ impl fmt::Debug for EndUser {
 
 impl Serialize for EndUser {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let optional = [("name", self.name()), ("email", self.email()), ("phone", self.phone())];
-        let known = || optional.iter().filter_map(|(field, text)| Some((field, (*text)?)));
         // A map and not a struct, which some formats write as an array.
-        let mut map = serializer.serialize_map(Some(known().count().saturating_add(1)))?;
+        let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("identifier", self.identifier())?;
-        known().try_for_each(|(field, text)| map.serialize_entry(field, text))?;
+        for (field, text) in [("name", self.name()), ("email", self.email()), ("phone", self.phone())] {
+            if let Some(text) = text {
+                map.serialize_entry(field, text)?;
+            }
+        }
         map.end()
     }
 }

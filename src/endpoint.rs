@@ -53,7 +53,6 @@ impl<'a> Endpoint<'a> {
     }
 
     /// `call` for `calls`, `chat` for `chats`, else the path's segment as it stands (blank, if it is empty).
-    #[must_use]
     pub fn comm_type(&self) -> Param<'a> {
         match self.segment {
             CALLS => CommType::Call.into(),
@@ -63,7 +62,6 @@ impl<'a> Endpoint<'a> {
     }
 
     /// The session's id.
-    #[must_use]
     pub const fn session_id(&self) -> &'a str {
         self.session_id
     }

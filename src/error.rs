@@ -1,5 +1,7 @@
 use core::time::Duration;
 
+use strum::{Display, EnumDiscriminants, IntoStaticStr, VariantArray};
+
 use crate::{CommType, EndUserField};
 
 /// Why a session is not linked: the rows 1 to 8 of the [decision table](crate#the-decision).
@@ -16,11 +18,11 @@ use crate::{CommType, EndUserField};
 /// assert_eq!(error.kind(), LinkErrorKind::AlreadyEnded);
 /// assert_eq!(error.kind().to_string(), "already_ended"); // for a log or a metric
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, strum::EnumDiscriminants)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, EnumDiscriminants)]
 #[strum_discriminants(
     name(LinkErrorKind),
     doc = "What kind of [`LinkError`] it is, without its data; its text is a word for logs and metrics.",
-    derive(Hash, PartialOrd, Ord, strum::Display, strum::EnumString, strum::IntoStaticStr, strum::VariantArray),
+    derive(Hash, PartialOrd, Ord, Display, IntoStaticStr, VariantArray),
     strum(serialize_all = "snake_case")
 )]
 pub enum LinkError {
@@ -56,7 +58,6 @@ pub enum LinkError {
 
 impl LinkError {
     /// The kind of this error, without its data.
-    #[must_use]
     pub fn kind(&self) -> LinkErrorKind {
         self.into()
     }
@@ -104,20 +105,7 @@ macro_rules! text {
 pub(crate) use text;
 
 /// A param that a request must have; its text is the param's name in the published contract.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    strum::Display,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum RequiredParam {
     /// `comm_type`, which the transport takes from the path.

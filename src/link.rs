@@ -1,9 +1,10 @@
+use strum::{Display, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 
 use crate::end_user::Fields;
 use crate::session::{Active, next};
 use crate::{
-    AnySession, CommType, CrmSupport, DuplicatePolicy, EndUser, LinkError, LinkRequest, RequiredParam, Session, wire,
+    AnySession, CommType, CrmSupport, DuplicatePolicy, EndUser, LinkError, LinkRequest, RequiredParam, Session,
 };
 
 /// Decides a request to link `session` to its end user: the [decision table](crate#the-decision), row by row.
@@ -48,7 +49,8 @@ pub fn apply_link(
     request.require(RequiredParam::CommType)?;
     request.require(RequiredParam::Identifier)?;
     let fields = request.fields().map_err(LinkError::InvalidParam)?;
-    let comm_type: CommType = wire::parse(&request.comm_type).ok_or(LinkError::NotFound)?;
+    let comm_type: Option<CommType> = request.comm_type.as_text().and_then(|text| text.parse().ok());
+    let comm_type = comm_type.ok_or(LinkError::NotFound)?;
     let session = session.filter(|session| session.comm_type() == comm_type).ok_or(LinkError::NotFound)?;
     match session {
         AnySession::Ended(_) => Err(LinkError::AlreadyEnded(comm_type)),
@@ -109,7 +111,6 @@ pub struct Accepted {
 
 impl Accepted {
     /// The session, linked.
-    #[must_use]
     pub const fn session(&self) -> &Session<Active> {
         &self.session
     }
@@ -121,7 +122,6 @@ impl Accepted {
     }
 
     /// What the link made of the session's end user.
-    #[must_use]
     pub const fn change(&self) -> LinkChange {
         self.change
     }
@@ -130,18 +130,7 @@ impl Accepted {
 /// What an accepted link made of a session's end user.
 ///
 /// Exhaustive on purpose: there is no fifth way.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Hash,
-    strum::Display,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum LinkChange {
     /// There was none before.

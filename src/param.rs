@@ -36,7 +36,6 @@ pub enum Param<'a> {
 
 impl<'a> Param<'a> {
     /// The text, unless it is blank.
-    #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) if !is_blank(text) => Some(text),
@@ -45,22 +44,11 @@ impl<'a> Param<'a> {
     }
 
     /// Whether this counts as missing; text of nothing but white space does.
-    #[must_use]
     pub fn is_blank(&self) -> bool {
         match self {
             Self::Blank => true,
             Self::Text(text) => is_blank(text),
             Self::NotText => false,
-        }
-    }
-
-    /// The same param, free of what it borrowed from.
-    #[must_use]
-    pub fn into_owned(self) -> Param<'static> {
-        match self {
-            Self::Blank => Param::Blank,
-            Self::Text(text) => Param::Text(Cow::Owned(text.into_owned())),
-            Self::NotText => Param::NotText,
         }
     }
 
@@ -120,13 +108,13 @@ impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Param<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for Param<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         wire::any(deserializer)
     }
 }
 
-impl<'de> FromAny<'de> for Param<'de> {
+impl<'de: 'a, 'a> FromAny<'de> for Param<'a> {
     fn other() -> Self {
         Self::NotText
     }

@@ -1,11 +1,11 @@
 use core::time::Duration;
-use std::borrow::Cow;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 
-use crate::wire::{self, FromAny};
+use crate::wire::{self, FromAny, serde_words};
 use crate::{EndUser, Param};
 
 /// How long after an accepted link another one is a duplicate, and which one.
@@ -49,13 +49,11 @@ impl DuplicatePolicy {
     }
 
     /// How long after an accepted link another one is a duplicate.
-    #[must_use]
     pub const fn interval(&self) -> Duration {
         self.interval
     }
 
     /// Which links can be duplicates.
-    #[must_use]
     pub const fn scope(&self) -> DuplicateScope {
         self.scope
     }
@@ -85,19 +83,7 @@ impl DuplicatePolicy {
 /// Which links the duplicate interval holds back.
 ///
 /// Exhaustive on purpose: a policy that asks for another scope needs another decision.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    strum::Display,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum DuplicateScope {
     /// `session`: all of them. A live session's identity changes at most once an interval.
@@ -107,17 +93,7 @@ pub enum DuplicateScope {
     SameIdentifier,
 }
 
-impl Serialize for DuplicateScope {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.into())
-    }
-}
-
-impl<'de> Deserialize<'de> for DuplicateScope {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        wire::word(deserializer, "scope", SCOPES)
-    }
-}
+serde_words!(DuplicateScope, "scope", "`session` or `same_identifier`");
 
 impl Serialize for DuplicatePolicy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -131,24 +107,17 @@ impl Serialize for DuplicatePolicy {
 impl<'de> Deserialize<'de> for DuplicatePolicy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let PolicyRecord { interval, scope } = wire::any(deserializer)?;
-        let interval = interval.as_text().and_then(from_seconds);
-        let interval = interval.ok_or_else(|| invalid("interval", "seconds with an `s`, such as `30s` or `0.5s`"))?;
-        let scope = if scope.is_blank() { Some(DuplicateScope::default()) } else { wire::parse(&scope) };
-        let scope = scope.ok_or_else(|| invalid("scope", SCOPES))?;
-        Ok(Self { interval, scope })
+        let interval = interval.as_text().and_then(from_seconds).ok_or_else(|| D::Error::custom(INTERVAL_RULE))?;
+        Ok(Self { interval, scope: scope.unwrap_or_default() })
     }
 }
 
-const SCOPES: &str = "`session` or `same_identifier`";
-
-fn invalid<E: Error>(field: &str, rule: &str) -> E {
-    E::custom(format_args!("`{field}` is invalid: it is {rule}"))
-}
+const INTERVAL_RULE: &str = "`interval` is invalid: it is seconds with an `s`, such as `30s` or `0.5s`";
 
 #[derive(Default)]
 struct PolicyRecord<'a> {
     interval: Param<'a>,
-    scope: Param<'a>,
+    scope: Option<DuplicateScope>,
 }
 
 impl<'de> FromAny<'de> for PolicyRecord<'de> {
@@ -159,17 +128,19 @@ impl<'de> FromAny<'de> for PolicyRecord<'de> {
     fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let mut record = Self::default();
         wire::fields(map, ["interval", "scope"], |key, map| {
-            let param = if key == "interval" { &mut record.interval } else { &mut record.scope };
-            *param = map.next_value()?;
+            match key {
+                "interval" => record.interval = map.next_value()?,
+                _ => record.scope = map.next_value()?,
+            }
             Ok(())
         })?;
         Ok(record)
     }
 }
 
-fn to_seconds(interval: Duration) -> Cow<'static, str> {
+fn to_seconds(interval: Duration) -> String {
     let seconds = format!("{}.{:09}", interval.as_secs(), interval.subsec_nanos());
-    Cow::Owned(seconds.trim_end_matches('0').trim_end_matches('.').to_owned() + "s")
+    seconds.trim_end_matches('0').trim_end_matches('.').to_owned() + "s"
 }
 
 fn from_seconds(text: &str) -> Option<Duration> {

@@ -6,7 +6,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::session::{Active, Ended, State};
-use crate::wire::{self, FromAny, Whole};
+use crate::wire::{self, FromAny};
 use crate::{AnySession, EndUserError, LinkRequest, Param, Session};
 
 const STATE: &str = "state";
@@ -47,18 +47,18 @@ fn write<T: State, S: Serializer>(
     ended_at: Option<OffsetDateTime>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let end_user = session.end_user();
-    let times = [(LAST_LINKED_AT, session.last_linked_at()), (ENDED_AT, ended_at)];
-    let times = || times.iter().filter_map(|(field, at)| Some((field, (*at)?)));
-    let fields = times().count().saturating_add(end_user.iter().count()).saturating_add(4);
     // A map and not a struct, which some formats write as an array.
-    let mut map = serializer.serialize_map(Some(fields))?;
+    let mut map = serializer.serialize_map(None)?;
     map.serialize_entry(STATE, state)?;
     map.serialize_entry(COMM_TYPE, &session.comm_type())?;
     map.serialize_entry(CRM_SUPPORT, &session.crm_support())?;
-    end_user.map_or(Ok(()), |end_user| map.serialize_entry(END_USER, end_user))?;
-    for (field, at) in times() {
-        map.serialize_entry(field, &to_rfc3339(field, at)?)?;
+    if let Some(end_user) = session.end_user() {
+        map.serialize_entry(END_USER, end_user)?;
+    }
+    for (field, at) in [(LAST_LINKED_AT, session.last_linked_at()), (ENDED_AT, ended_at)] {
+        if let Some(at) = at {
+            map.serialize_entry(field, &to_rfc3339(field, at)?)?;
+        }
     }
     map.serialize_entry(REVISION, &session.revision())?;
     map.end()
@@ -87,7 +87,7 @@ struct Record<'a> {
     end_user: Option<LinkRequest<'a>>,
     last_linked_at: Param<'a>,
     ended_at: Param<'a>,
-    revision: Option<Whole>,
+    revision: Option<Revision>,
 }
 
 impl<'de> FromAny<'de> for Record<'de> {
@@ -97,29 +97,19 @@ impl<'de> FromAny<'de> for Record<'de> {
 
     fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let mut record = Self::default();
-        wire::fields(
-            map,
-            [STATE, COMM_TYPE, CRM_SUPPORT, END_USER, LAST_LINKED_AT, ENDED_AT, REVISION],
-            |key, map| {
-                let param = match key {
-                    END_USER => {
-                        record.end_user = map.next_value()?;
-                        return Ok(());
-                    }
-                    REVISION => {
-                        record.revision = Some(map.next_value()?);
-                        return Ok(());
-                    }
-                    STATE => &mut record.state,
-                    COMM_TYPE => &mut record.comm_type,
-                    CRM_SUPPORT => &mut record.crm_support,
-                    LAST_LINKED_AT => &mut record.last_linked_at,
-                    _ => &mut record.ended_at,
-                };
-                *param = map.next_value()?;
-                Ok(())
-            },
-        )?;
+        let keys = [STATE, COMM_TYPE, CRM_SUPPORT, END_USER, LAST_LINKED_AT, ENDED_AT, REVISION];
+        wire::fields(map, keys, |key, map| {
+            match key {
+                STATE => record.state = map.next_value()?,
+                COMM_TYPE => record.comm_type = map.next_value()?,
+                CRM_SUPPORT => record.crm_support = map.next_value()?,
+                END_USER => record.end_user = map.next_value()?,
+                LAST_LINKED_AT => record.last_linked_at = map.next_value()?,
+                ENDED_AT => record.ended_at = map.next_value()?,
+                _ => record.revision = Some(map.next_value()?),
+            }
+            Ok(())
+        })?;
         Ok(record)
     }
 }
@@ -136,7 +126,7 @@ impl Record<'_> {
             crm_support: required(&self.crm_support, CRM_SUPPORT, |text| text.parse().ok())?,
             end_user: self.end_user.map(|end_user| end_user.to_end_user()).transpose()?,
             last_linked_at: optional(&self.last_linked_at, LAST_LINKED_AT, from_rfc3339)?,
-            revision: self.revision.ok_or(RecordError::Missing(REVISION))?.0.ok_or(RecordError::Invalid(REVISION))?,
+            revision: self.revision.ok_or(RecordError::Missing(REVISION))?.0,
             state: Active(()),
         };
         if session.last_linked_at.is_some() && session.end_user.is_none() {
@@ -148,6 +138,14 @@ impl Record<'_> {
             None => Err(RecordError::Missing(ENDED_AT)),
             Some(_) => Err(RecordError::Unexpected(ENDED_AT)),
         }
+    }
+}
+
+struct Revision(u64);
+
+impl<'de> Deserialize<'de> for Revision {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        wire::whole(deserializer).map(Self).ok_or_else(|| D::Error::custom(RecordError::Invalid(REVISION)))
     }
 }
 

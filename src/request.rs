@@ -60,18 +60,6 @@ impl<'a> LinkRequest<'a> {
         Self { comm_type: comm_type.into(), ..self }
     }
 
-    /// The same request, free of what it borrowed from.
-    #[must_use]
-    pub fn into_owned(self) -> LinkRequest<'static> {
-        LinkRequest {
-            comm_type: self.comm_type.into_owned(),
-            identifier: self.identifier.into_owned(),
-            name: self.name.into_owned(),
-            email: self.email.into_owned(),
-            phone: self.phone.into_owned(),
-        }
-    }
-
     /// Rows 1 and 2 of the table.
     pub(crate) fn require(&self, param: RequiredParam) -> Result<(), LinkError> {
         let value = match param {
@@ -116,13 +104,13 @@ impl<'a> LinkRequest<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for LinkRequest<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for LinkRequest<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         wire::any(deserializer)
     }
 }
 
-impl<'de> FromAny<'de> for LinkRequest<'de> {
+impl<'de: 'a, 'a> FromAny<'de> for LinkRequest<'a> {
     fn other() -> Self {
         Self::default()
     }
@@ -130,14 +118,13 @@ impl<'de> FromAny<'de> for LinkRequest<'de> {
     fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         let mut request = Self::default();
         wire::fields(map, ["comm_type", "identifier", "name", "email", "phone"], |key, map| {
-            let param = match key {
-                "comm_type" => &mut request.comm_type,
-                "identifier" => &mut request.identifier,
-                "name" => &mut request.name,
-                "email" => &mut request.email,
-                _ => &mut request.phone,
-            };
-            *param = map.next_value()?;
+            match key {
+                "comm_type" => request.comm_type = map.next_value()?,
+                "identifier" => request.identifier = map.next_value()?,
+                "name" => request.name = map.next_value()?,
+                "email" => request.email = map.next_value()?,
+                _ => request.phone = map.next_value()?,
+            }
             Ok(())
         })?;
         Ok(request)

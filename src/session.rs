@@ -1,6 +1,7 @@
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 
-use crate::wire;
+use crate::wire::serde_words;
 use crate::{Accepted, CommType, DuplicatePolicy, EndUser, LinkError};
 
 /// A support session, as far as linking it to its end user goes, in the state `S`.
@@ -133,25 +134,21 @@ pub(crate) const fn next(revision: u64) -> u64 {
 
 impl<S: State> Session<S> {
     /// Whether it is a call or a chat.
-    #[must_use]
     pub const fn comm_type(&self) -> CommType {
         self.comm_type
     }
 
     /// Whether its CRM takes links.
-    #[must_use]
     pub const fn crm_support(&self) -> CrmSupport {
         self.crm_support
     }
 
     /// The person it is linked to; none while it is anonymous.
-    #[must_use]
     pub const fn end_user(&self) -> Option<&EndUser> {
         self.end_user.as_ref()
     }
 
     /// When a link was last accepted.
-    #[must_use]
     pub const fn last_linked_at(&self) -> Option<OffsetDateTime> {
         self.last_linked_at
     }
@@ -160,7 +157,6 @@ impl<S: State> Session<S> {
     ///
     /// Write a session back only `WHERE revision = <the one you read>`. Where no row matches, another server was first:
     /// read again and decide again.
-    #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
     }
@@ -168,7 +164,6 @@ impl<S: State> Session<S> {
 
 impl Session<Ended> {
     /// When it ended.
-    #[must_use]
     pub const fn ended_at(&self) -> OffsetDateTime {
         self.state.at
     }
@@ -226,43 +221,36 @@ macro_rules! in_any_state {
 
 impl AnySession {
     /// Whether it goes on.
-    #[must_use]
     pub const fn is_active(&self) -> bool {
         matches!(self, Self::Active(_))
     }
 
     /// Whether it is a call or a chat.
-    #[must_use]
     pub const fn comm_type(&self) -> CommType {
         in_any_state!(self.comm_type())
     }
 
     /// Whether its CRM takes links.
-    #[must_use]
     pub const fn crm_support(&self) -> CrmSupport {
         in_any_state!(self.crm_support())
     }
 
     /// The person it is linked to; none while it is anonymous.
-    #[must_use]
     pub const fn end_user(&self) -> Option<&EndUser> {
         in_any_state!(self.end_user())
     }
 
     /// When a link was last accepted.
-    #[must_use]
     pub const fn last_linked_at(&self) -> Option<OffsetDateTime> {
         in_any_state!(self.last_linked_at())
     }
 
     /// The number of changes so far; see [`Session::revision`].
-    #[must_use]
     pub const fn revision(&self) -> u64 {
         in_any_state!(self.revision())
     }
 
     /// When it ended; none while it goes on.
-    #[must_use]
     pub const fn ended_at(&self) -> Option<OffsetDateTime> {
         match self {
             Self::Active(_) => None,
@@ -295,19 +283,7 @@ impl From<Session<Ended>> for AnySession {
 /// Whether a session's CRM takes the end user's data; some integrations do not.
 ///
 /// Exhaustive on purpose: the contract is closed.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    Hash,
-    strum::Display,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum CrmSupport {
     /// `supported`.
@@ -317,14 +293,4 @@ pub enum CrmSupport {
     Unsupported,
 }
 
-impl serde::Serialize for CrmSupport {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.into())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for CrmSupport {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        wire::word(deserializer, "crm_support", "`supported` or `unsupported`")
-    }
-}
+serde_words!(CrmSupport, "crm_support", "`supported` or `unsupported`");

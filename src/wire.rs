@@ -8,14 +8,10 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::str::FromStr;
 
 use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
-
-use crate::Param;
 
 /// What a type makes of each shape a value can have; a shape it has no use for is [`other`](Self::other).
 pub(crate) trait FromAny<'de>: Sized {
@@ -72,34 +68,53 @@ pub(crate) fn fields<'de, A: MapAccess<'de>, const N: usize>(
     Ok(())
 }
 
-/// Reads one of an enum's words; `field` and `words` are for the error.
-pub(crate) fn word<'de, T: FromStr, D: Deserializer<'de>>(
-    deserializer: D,
-    field: &'static str,
-    words: &'static str,
-) -> Result<T, D::Error> {
-    // A format told to expect text answers anything else with an error that repeats it: not to be passed on.
-    let text: Option<Param<'de>> = deserializer.deserialize_str(AnyVisitor(PhantomData)).ok();
-    text.and_then(|text| parse(&text))
-        .ok_or_else(|| D::Error::custom(format_args!("`{field}` is invalid: it is {words}")))
-}
+/// serde for an enum of words, by its strum texts. A refusal names `$field` and the `$words`, never the value.
+macro_rules! serde_words {
+    ($type:ty, $field:literal, $words:literal) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.into())
+            }
+        }
 
-/// A param's text as a `T`; none where it is no text, or no `T`.
-pub(crate) fn parse<T: FromStr>(param: &Param<'_>) -> Option<T> {
-    param.as_text()?.parse().ok()
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word = $crate::wire::text(deserializer).and_then(|text| text.parse().ok());
+                word.ok_or_else(|| serde::de::Error::custom(concat!("`", $field, "` is invalid: it is ", $words)))
+            }
+        }
+    };
 }
+pub(crate) use serde_words;
 
-/// A whole number that is not negative, if it is one.
+/// Reads text, if it is text.
 ///
-/// Asks the format for an integer: some (`serde_json` with `arbitrary_precision`) show numbers as objects to those who
-/// ask for anything. A format's own refusal repeats the value, so it is not passed on.
-pub(crate) struct Whole(pub(crate) Option<u64>);
+/// Asks the format for it, for the formats that cannot tell a value's shape. A format that was told what to expect
+/// answers anything else with an error that repeats the value, so its error is not passed on.
+pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Option<Cow<'de, str>> {
+    deserializer.deserialize_str(AnyVisitor(PhantomData)).ok().and_then(|Text(text)| text)
+}
 
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(deserializer.deserialize_u64(AnyVisitor(PhantomData)).unwrap_or(Self(None)))
+/// Reads a whole number, if it is one; for the rest as [`text`].
+///
+/// Some formats (`serde_json` with `arbitrary_precision`) show a number as an object unless they are asked for one.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Option<u64> {
+    deserializer.deserialize_u64(AnyVisitor(PhantomData)).ok().and_then(|Whole(number)| number)
+}
+
+struct Text<'de>(Option<Cow<'de, str>>);
+
+impl<'de> FromAny<'de> for Text<'de> {
+    fn other() -> Self {
+        Self(None)
+    }
+
+    fn text(text: Cow<'de, str>) -> Self {
+        Self(Some(text))
     }
 }
+
+struct Whole(Option<u64>);
 
 impl FromAny<'_> for Whole {
     fn other() -> Self {
@@ -117,25 +132,21 @@ impl<'de, const N: usize> DeserializeSeed<'de> for KeyOf<'_, N> {
     type Value = Option<(&'static str, usize)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        let Key(text) = deserializer.deserialize_identifier(AnyVisitor(PhantomData))?;
+        let Text(text) = any(deserializer)?;
         Ok(text
             .and_then(|text| self.0.iter().zip(0..).find(|(key, _)| **key == text).map(|(key, index)| (*key, index))))
     }
 }
 
-struct Key<'de>(Option<Cow<'de, str>>);
-
-impl<'de> FromAny<'de> for Key<'de> {
-    fn other() -> Self {
-        Self(None)
-    }
-
-    fn text(text: Cow<'de, str>) -> Self {
-        Self(Some(text))
-    }
-}
-
 struct AnyVisitor<T>(PhantomData<T>);
+
+macro_rules! visit_other {
+    ($($visit:ident($type:ty))*) => {
+        $(fn $visit<E>(self, _: $type) -> Result<T, E> {
+            Ok(T::other())
+        })*
+    };
+}
 
 impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<T> {
     type Value = T;
@@ -180,25 +191,8 @@ impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<T> {
         Ok(u64::try_from(number).map_or_else(|_| T::other(), T::whole))
     }
 
-    fn visit_u128<E>(self, _: u128) -> Result<T, E> {
-        Ok(T::other())
-    }
-
-    fn visit_i128<E>(self, _: i128) -> Result<T, E> {
-        Ok(T::other())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<T, E> {
-        Ok(T::other())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<T, E> {
-        Ok(T::other())
-    }
-
-    fn visit_bytes<E>(self, _: &[u8]) -> Result<T, E> {
-        Ok(T::other())
-    }
+    // The shapes that nobody here has a use for; serde's own refusal of them would repeat the value.
+    visit_other! { visit_u128(u128) visit_i128(i128) visit_f64(f64) visit_bool(bool) visit_bytes(&[u8]) }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
         let mut only_nulls = true;

@@ -1,1 +1,20 @@
-//! t
+//! All integration tests but the allocation counts, as modules of one binary: one link, and one place to share what they
+//! have in common.
+#![allow(clippy::unchecked_time_subtraction, reason = "a test may fail by panicking")]
+
+mod common;
+
+mod api_shape;
+mod decision_table;
+mod duplicate_interval;
+mod duplicate_policy;
+mod end_user;
+mod endpoint;
+mod linking;
+mod rails_require;
+mod readme;
+mod redaction;
+mod request_body;
+mod stored_form;
+mod typestate;
+mod validate;

@@ -26,7 +26,7 @@ struct Flags {
     /// Address to listen on; port 0 picks a free one
     #[arg(long, env = "MIDSESSION_LISTEN", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
+    /// `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`
     #[arg(long, env = "MIDSESSION_DATABASE_URL", default_value = "sqlite://midsession.db", hide_env_values = true)]
     database_url: String,
     /// The duplicate interval in seconds, such as 30s or 0.5s; 0s switches it off
@@ -52,7 +52,7 @@ impl Config {
             _ => one_line(&error),
         })?;
         // Not clap's to check: its errors repeat the value.
-        let token = flags.token.ok_or("no token: set MIDSESSION_TOKEN or --token")?;
+        let token = flags.token.filter(|token| !token.is_empty()).ok_or("no token: set MIDSESSION_TOKEN or --token")?;
         let token = Token::new(&token).ok_or("the token must be visible ASCII characters, without spaces")?;
         let policy = flags.interval.with_scope(flags.scope);
         Ok(Self { listen: flags.listen, database_url: flags.database_url, policy, token })

@@ -112,10 +112,8 @@ pub(crate) async fn start(
     Extension(comm_type): Extension<CommType>,
     body: JsonBody,
 ) -> Result<Reply, Reply> {
-    let new: Option<NewSession> = body.parse().map_err(|error| match error.is_data() {
-        true => Reply::INVALID_CRM,
-        false => Reply::INVALID_JSON,
-    })?;
+    let new: Option<NewSession> =
+        body.parse().map_err(|error| if error.is_data() { Reply::INVALID_CRM } else { Reply::INVALID_JSON })?;
     let session = Session::start(comm_type).with_crm_support(new.and_then(|new| new.crm).unwrap_or_default());
     let id = new_id((app.clock)());
     app.store.insert(&id, &session.into()).await?;

@@ -9,10 +9,19 @@ use midsession_server::{App, Config, Store, router, serve};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().json().flatten_event(true).with_target(false).with_writer(std::io::stderr).init();
+    let lines =
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(false).with_writer(std::io::stderr);
+    // The libraries' own lines may repeat what a database said of a value.
+    let ours = Targets::new().with_target("midsession_server", Level::INFO);
+    tracing_subscriber::registry().with(lines.with_filter(ours)).init();
     // A panic's text may hold what a request said: its place is enough to find it.
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(at = panic.location().map(tracing::field::display), "panicked");
@@ -20,7 +29,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("midsession-server: {error}");
+            eprintln!("midsession-server: {}", error.to_string().replace('\n', " "));
             ExitCode::FAILURE
         }
     }

@@ -1,11 +1,9 @@
 //! What `/openapi.json` says: the shapes of requests and replies, which the handlers in `http` refer to.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use midsession::{CrmSupport, limits};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
@@ -109,7 +107,7 @@ pub(crate) struct NewSession {
     // Makes serde take it for a map: it reads other structs from arrays, too.
     #[serde(flatten)]
     #[schema(ignore)]
-    _unknown: BTreeMap<String, IgnoredAny>,
+    _unknown: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(ToSchema)]

@@ -1,0 +1,7 @@
+//! The server as its users meet it: the built binary, real sockets, real databases.
+
+mod faults;
+mod harness;
+
+mod races;
+

@@ -1,0 +1,80 @@
+//! What the tests share: a moment, sessions, requests, and assertions on whole answers.
+
+use core::time::Duration;
+
+use midsession::{
+    Accepted, Active, Answer, AnySession, CommType, DuplicatePolicy, EndUser, LinkError, LinkRequest, Session,
+    apply_link,
+};
+use proptest::prelude::*;
+use time::macros::datetime;
+use time::{OffsetDateTime, UtcOffset};
+
+pub const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+pub const INTERVAL: Duration = Duration::from_secs(30);
+pub const POLICY: DuplicatePolicy = DuplicatePolicy::new(INTERVAL);
+
+/// The earliest and the latest moment that `time` can hold.
+pub const EARLIEST: OffsetDateTime = datetime!(-9999-01-01 00:00:00 UTC);
+pub const LATEST: OffsetDateTime = datetime!(9999-12-31 23:59:59.999_999_999 UTC);
+
+pub const BOTH: [CommType; 2] = [CommType::Call, CommType::Chat];
+
+pub fn end_user(identifier: &str) -> EndUser {
+    EndUser::new(identifier).unwrap()
+}
+
+/// A chat linked to `identifier` at [`NOW`].
+pub fn linked(identifier: &str) -> Session<Active> {
+    Session::start(CommType::Chat).link(&end_user(identifier), &POLICY, NOW).unwrap().into_session()
+}
+
+/// The body's request, of a chat.
+pub fn request(body: &str) -> LinkRequest<'_> {
+    serde_json::from_str::<LinkRequest>(body).unwrap().with_comm_type(CommType::Chat)
+}
+
+/// Puts `body` to a chat at [`NOW`].
+pub fn link_chat(session: &Session<Active>, body: &str) -> Result<Accepted, LinkError> {
+    apply_link(Some(&session.clone().into()), &request(body), &POLICY, NOW)
+}
+
+/// Puts `body` to a new chat.
+pub fn link_new_chat(body: &str) -> Result<Accepted, LinkError> {
+    link_chat(&Session::start(CommType::Chat), body)
+}
+
+#[track_caller]
+pub fn assert_answer(decision: &Result<Accepted, LinkError>, status: u16, message: &str) {
+    let answer = Answer::from(decision);
+    assert_eq!((answer.status, answer.body), (status, format!("{{\"message\":\"{message}\"}}").as_str()));
+}
+
+/// That the record is refused in these words, apart from the line and column that `serde_json` adds.
+#[track_caller]
+pub fn assert_refused(stored: &str, error: &str) {
+    let refusal = serde_json::from_str::<AnySession>(stored).unwrap_err().to_string();
+    assert_eq!(refusal.split(" at line ").next(), Some(error), "{stored}");
+}
+
+/// Any moment `time` can hold, the ends included, in any offset that leaves it representable.
+pub fn any_moment() -> impl Strategy<Value = OffsetDateTime> {
+    let range = EARLIEST.unix_timestamp_nanos()..=LATEST.unix_timestamp_nanos();
+    let nanos =
+        prop_oneof![8 => range, 1 => Just(EARLIEST.unix_timestamp_nanos()), 1 => Just(LATEST.unix_timestamp_nanos())];
+    (nanos, -86_399..=86_399_i32).prop_map(|(nanos, offset)| {
+        let utc = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap();
+        utc.checked_to_offset(UtcOffset::from_whole_seconds(offset).unwrap()).unwrap_or(utc)
+    })
+}
+
+/// Any interval, its ends and small ones more often than chance would have them.
+pub fn any_interval() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        Just(Duration::ZERO),
+        Just(Duration::from_nanos(1)),
+        Just(Duration::MAX),
+        (0..=100_u64, 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos)),
+        (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos)),
+    ]
+}

@@ -1,0 +1,82 @@
+//! The endpoint's path: what is one, and what is not.
+
+use midsession::{CommType, Endpoint, Param};
+use proptest::prelude::*;
+
+#[track_caller]
+fn assert_parsed(path: &str, comm_type: Param<'_>, session_id: &str) {
+    let endpoint = Endpoint::parse(path).unwrap_or_else(|| panic!("{path} is an endpoint"));
+    assert_eq!((endpoint.comm_type(), endpoint.session_id()), (comm_type, session_id), "{path}");
+}
+
+#[test]
+fn the_published_paths_are_endpoints() {
+    assert_parsed("/apps/api/v1/calls/42/end_user", CommType::Call.into(), "42");
+    assert_parsed("/apps/api/v1/chats/42/end_user", CommType::Chat.into(), "42");
+    assert_parsed("//apps/api/v1/chats/42/end_user", CommType::Chat.into(), "42");
+}
+
+#[test]
+fn any_other_comm_type_is_taken_as_it_stands() {
+    assert_parsed("/apps/api/v1/emails/42/end_user", "emails".into(), "42");
+    assert_parsed("/apps/api/v1/Chats/42/end_user", "Chats".into(), "42");
+    assert_parsed("/apps/api/v1/%20/42/end_user", "%20".into(), "42");
+    assert_parsed("/apps/api/v1///42/end_user".replace("//42", "/42").as_str(), Param::Blank, "42");
+    assert_parsed("/apps/api/v1/ /42/end_user", Param::Blank, "42");
+}
+
+#[test]
+fn a_session_id_is_1_to_255_unreserved_characters() {
+    let path = |session_id: &str| format!("/apps/api/v1/chats/{session_id}/end_user");
+    for session_id in ["a", "Z-._~9", "0190f5fe-7a8b-7ccd", ".", "..", &"a".repeat(255)] {
+        assert_parsed(&path(session_id), CommType::Chat.into(), session_id);
+        assert_eq!(Endpoint::new(CommType::Chat, session_id).unwrap().to_string(), path(session_id));
+    }
+    for session_id in ["", "a/b", "a b", "a%20", "é", "a+b", "a:b", "a@b", "a\0", "(a)", &"a".repeat(256)] {
+        assert_eq!(Endpoint::parse(&path(session_id)), None, "{session_id}");
+        assert_eq!(Endpoint::new(CommType::Chat, session_id), None, "{session_id}");
+    }
+}
+
+#[test]
+fn other_paths_are_no_endpoints() {
+    let paths = [
+        "",
+        "/",
+        "apps/api/v1/chats/42/end_user",
+        "///apps/api/v1/chats/42/end_user",
+        "/apps/api/v2/chats/42/end_user",
+        "/apps/api/v1/chats/42/end_user/",
+        "/apps/api/v1/chats/42/end_user?x=1",
+        "/apps/api/v1/chats/42",
+        "/apps/api/v1/chats/end_user",
+        "/apps/api/v1/chats//end_user",
+        "/apps/api/v1/chats/42/END_USER",
+        "/APPS/api/v1/chats/42/end_user",
+        "/apps/api/v1//end_user",
+        "//apps//api/v1/chats/42/end_user",
+        "/apps/api/v1/a/chats/42/end_user",
+        "/x/apps/api/v1/chats/42/end_user",
+    ];
+    for path in paths {
+        assert_eq!(Endpoint::parse(path), None, "{path}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_endpoint_is_built_printed_and_parsed_back(call in any::<bool>(), session_id in "[A-Za-z0-9._~-]{1,255}") {
+        let comm_type = if call { CommType::Call } else { CommType::Chat };
+        let built = Endpoint::new(comm_type, &session_id).unwrap();
+        let path = built.to_string();
+        prop_assert_eq!(Endpoint::parse(&path), Some(built));
+        prop_assert_eq!(built.comm_type(), Param::from(comm_type));
+    }
+
+    #[test]
+    fn any_path_that_is_an_endpoint_prints_as_itself(path in "/{0,3}(apps|a)/api/v1/([a-z%]{0,6}|calls|chats)/[a-z0-9/~%]{0,9}/end_user/?") {
+        if let Some(endpoint) = Endpoint::parse(&path) {
+            prop_assert_eq!(endpoint.to_string(), path.replacen("//apps", "/apps", 1));
+        }
+    }
+}

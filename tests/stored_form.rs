@@ -1,0 +1,185 @@
+//! The stored form: golden files for every state, and forged records refused with the field named.
+
+use midsession::{AnySession, CommType, CrmSupport, EndUser, Session};
+use proptest::prelude::*;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use crate::common::{EARLIEST, LATEST, NOW, POLICY, any_moment, assert_refused, end_user};
+
+/// Each session with the file that holds its stored form. A file once written here must be readable for ever.
+fn golden() -> [(AnySession, &'static str); 6] {
+    let jane = end_user("unique_external_id").with_name("Jane Doé 🙂").unwrap();
+    let jane = jane.with_email("jane@example.com").unwrap().with_phone("123-456-7890").unwrap();
+    let at = datetime!(2026-11-22 13:00:00.000_000_001 +1);
+    let linked =
+        |end_user: &EndUser| Session::start(CommType::Chat).link(end_user, &POLICY, at).unwrap().into_session();
+    let no_crm = Session::start(CommType::Call).with_crm_support(CrmSupport::Unsupported);
+    [
+        (Session::start(CommType::Call).into(), include_str!("golden/active_anonymous.json")),
+        (no_crm.with_end_user(end_user("id-1")).into(), include_str!("golden/active_known_unsupported.json")),
+        (linked(&jane).into(), include_str!("golden/active_linked.json")),
+        (linked(&end_user("id-1")).into(), include_str!("golden/active_linked_identifier_only.json")),
+        (AnySession::from(Session::start(CommType::Call)).end(NOW), include_str!("golden/ended_anonymous.json")),
+        (linked(&jane).end(NOW).into(), include_str!("golden/ended_linked.json")),
+    ]
+}
+
+#[test]
+fn every_state_is_written_as_the_golden_files_have_it() {
+    for (session, file) in golden() {
+        assert_eq!(serde_json::to_string(&session).unwrap(), file.trim_end());
+        let typed = match &session {
+            AnySession::Active(session) => serde_json::to_string(session),
+            AnySession::Ended(session) => serde_json::to_string(session),
+        };
+        assert_eq!(typed.unwrap(), file.trim_end(), "the typed session is written alike");
+    }
+}
+
+#[test]
+fn every_golden_file_is_read_back() {
+    for (session, file) in golden() {
+        assert_eq!(serde_json::from_str::<AnySession>(file).unwrap(), session);
+    }
+}
+
+#[test]
+fn order_spacing_nulls_and_unknown_fields_do_not_matter() {
+    let stored = r#" { "revision": 0, "later": {"a": [1]}, "last_linked_at": null, "ended_at": null, "end_user": null,
+        "crm_support": "supported", "comm_type": "call", "state": "active" } "#;
+    assert_eq!(serde_json::from_str::<AnySession>(stored).unwrap(), Session::start(CommType::Call).into());
+}
+
+#[test]
+fn a_session_survives_other_formats() {
+    for (session, _) in golden() {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&session, &mut bytes).unwrap();
+        assert_eq!(ciborium::from_reader::<AnySession, _>(&bytes[..]).unwrap(), session);
+        let value = serde_json::to_value(&session).unwrap();
+        assert_eq!(serde_json::from_value::<AnySession>(value).unwrap(), session);
+        let toml = toml::to_string(&session).unwrap();
+        assert_eq!(toml::from_str::<AnySession>(&toml).unwrap(), session);
+    }
+}
+
+/// A linked, ended record with one field replaced (or left out, for the empty text).
+fn forged(field: &str, value: &str) -> String {
+    let fields = [
+        ("state", "\"ended\""),
+        ("comm_type", "\"chat\""),
+        ("crm_support", "\"supported\""),
+        ("end_user", "{\"identifier\":\"id-1\"}"),
+        ("last_linked_at", "\"2026-11-22T12:00:00Z\""),
+        ("ended_at", "\"2026-11-22T12:30:00Z\""),
+        ("revision", "2"),
+    ];
+    assert!(fields.iter().any(|(name, _)| *name == field));
+    let fields = fields.map(|(name, stored)| (name, if name == field { value } else { stored }));
+    let fields = fields.iter().filter(|(_, value)| !value.is_empty());
+    format!("{{{}}}", fields.map(|(name, value)| format!("\"{name}\":{value}")).collect::<Vec<_>>().join(","))
+}
+
+#[test]
+fn a_required_field_left_out_or_blank_is_refused_by_name() {
+    assert!(serde_json::from_str::<AnySession>(&forged("revision", "2")).is_ok());
+    for field in ["state", "comm_type", "crm_support", "end_user", "ended_at"] {
+        for blank in ["", "null"] {
+            assert_refused(&forged(field, blank), &format!("`{field}` is missing from the stored session"));
+        }
+    }
+    assert_refused(&forged("revision", ""), "`revision` is missing from the stored session");
+}
+
+#[test]
+fn a_field_of_the_wrong_kind_is_refused_by_name() {
+    let values = ["7", "-1", "1.5", "true", "\"Ended\"", "\"x\"", "[1]", "[\"chat\"]", "{\"a\":1}"];
+    for field in ["state", "comm_type", "crm_support", "last_linked_at", "ended_at"] {
+        for value in values {
+            assert_refused(&forged(field, value), &format!("`{field}` of the stored session is invalid"));
+        }
+    }
+    for value in ["-1", "1.5", "\"2\"", "null", "true", "[2]", "{}", "18446744073709551616"] {
+        assert_refused(&forged("revision", value), "`revision` of the stored session is invalid");
+    }
+}
+
+#[test]
+fn a_time_that_is_not_rfc_3339_is_refused_by_name() {
+    for time in ["2026-11-22", "2026-11-22T12:00:00", "2026-13-22T12:00:00Z", "yesterday", "+12026-11-22T12:00:00Z"] {
+        for field in ["last_linked_at", "ended_at"] {
+            assert_refused(
+                &forged(field, &format!("\"{time}\"")),
+                &format!("`{field}` of the stored session is invalid"),
+            );
+        }
+    }
+}
+
+#[test]
+fn an_invalid_end_user_is_refused_with_its_field_named() {
+    let rule = "of at most 64 characters, none of them a control character";
+    for phone in ["7", "\"none\"", "[\"7\"]"] {
+        let stored = forged("end_user", &format!("{{\"identifier\":\"id-1\",\"phone\":{phone}}}"));
+        assert_refused(
+            &stored,
+            &format!("`end_user` of the stored session: `phone` is invalid: it is text with a digit {rule}"),
+        );
+    }
+    for end_user in ["{}", "7", "\"id-1\"", "[\"chat\",\"id-1\"]", "{\"name\":\"John\"}"] {
+        let error = "`end_user` of the stored session: `identifier` is missing: an end user has one";
+        assert_refused(&forged("end_user", end_user), error);
+    }
+}
+
+#[test]
+fn an_active_session_with_an_end_is_refused() {
+    assert_refused(&forged("state", "\"active\""), "`ended_at` is set in the stored session, which is active");
+}
+
+#[test]
+fn a_record_that_is_no_object_is_refused() {
+    for record in ["null", "7", "\"active\"", "[]", "[\"active\",\"chat\",\"supported\",null,null,null,0]"] {
+        assert_refused(record, "`state` is missing from the stored session");
+    }
+}
+
+#[test]
+fn a_field_given_twice_is_refused_by_name() {
+    let stored = forged("revision", "2,\"state\":\"active\"");
+    let error = serde_json::from_str::<AnySession>(&stored).unwrap_err().to_string();
+    assert!(error.starts_with("duplicate field `state`"), "{error}");
+}
+
+#[test]
+fn years_that_rfc_3339_has_no_digits_for_cannot_be_stored_and_say_so() {
+    let ended = |at: OffsetDateTime| serde_json::to_string(&Session::start(CommType::Chat).end(at));
+    assert!(ended(LATEST).unwrap().contains("\"ended_at\":\"9999-12-31T23:59:59.999999999Z\""));
+    let error = ended(EARLIEST).unwrap_err().to_string();
+    assert_eq!(error, "`ended_at` has no form in RFC 3339: its years are 0 to 9999");
+}
+
+#[test]
+fn a_moment_whose_utc_year_has_no_digits_is_written_in_its_own_offset() {
+    for at in [datetime!(9999-12-31 23:30 -1), datetime!(0000-01-01 00:30 +1)] {
+        let session = AnySession::from(Session::start(CommType::Chat).end(at));
+        let stored = serde_json::to_string(&session).unwrap();
+        assert_eq!(serde_json::from_str::<AnySession>(&stored).unwrap(), session, "{stored}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_was_stored_can_always_be_read(linked_at in any_moment(), ended_at in any_moment(), end in any::<bool>()) {
+        let session = Session::start(CommType::Chat).link(&end_user("id-1"), &POLICY, linked_at).unwrap().into_session();
+        let session = AnySession::from(session);
+        let session = if end { session.end(ended_at) } else { session };
+        if let Ok(stored) = serde_json::to_string(&session) {
+            prop_assert_eq!(serde_json::from_str::<AnySession>(&stored).unwrap(), session);
+        } else {
+            let early = |at: Option<OffsetDateTime>| at.is_some_and(|at| at < datetime!(0000-01-02 00:00 UTC));
+            prop_assert!(early(session.last_linked_at()) || early(session.ended_at()));
+        }
+    }
+}

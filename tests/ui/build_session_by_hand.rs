@@ -1,0 +1,5 @@
+use midsession::{CommType, Session};
+
+fn main() {
+    let _ = Session { revision: 7, ..Session::start(CommType::Chat) };
+}
