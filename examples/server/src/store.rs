@@ -30,7 +30,7 @@ const ATTEMPTS: usize = 16;
 /// What one request may take of the database's time.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it waits for a connection.
-const ACQUIRE: Duration = Duration::from_secs(2);
+const ACQUIRE: Duration = Duration::from_secs(1);
 /// How long a connection may idle before it is tested ahead of its use.
 const FRESH: Duration = Duration::from_secs(1);
 const POSTGRES_CONNECTIONS: u32 = 16;

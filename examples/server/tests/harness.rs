@@ -186,7 +186,8 @@ impl Cluster {
             run(Command::new("chown").arg("nobody").arg(cluster.folder.path()));
         }
         let data = cluster.folder.path().join("data");
-        let initdb = ["--username=midsession", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--pgdata"];
+        let initdb =
+            ["--username=midsession", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--pgdata"];
         run(cluster.program("initdb").args(initdb).arg(data));
         cluster.resume();
         Some(cluster)

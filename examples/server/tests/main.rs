@@ -2,6 +2,6 @@
 
 mod faults;
 mod harness;
-
+mod hostile;
 mod races;
-
+mod service;
