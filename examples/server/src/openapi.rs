@@ -78,6 +78,7 @@ pub(crate) enum BodyDoor {
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
 pub(crate) struct CommTypeParam {
+    #[param(inline)]
     comm_type: Segment,
 }
 
@@ -85,6 +86,7 @@ pub(crate) struct CommTypeParam {
 #[into_params(parameter_in = Path)]
 #[expect(dead_code, reason = "describes the path")]
 pub(crate) struct SessionParams {
+    #[param(inline)]
     comm_type: Segment,
     #[param(min_length = 1, max_length = 255, pattern = "^[A-Za-z0-9._~-]+$")]
     session_id: String,
