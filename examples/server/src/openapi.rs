@@ -1,4 +1,5 @@
 //! What `/openapi.json` says: the shapes of requests and replies, which the handlers in `http` refer to.
+#![expect(dead_code, reason = "most of it only describes what `Reply`, `door` and the crate write and read")]
 
 use std::sync::LazyLock;
 
@@ -36,14 +37,12 @@ impl Modify for Bearer {
 
 /// Every answer but a session's
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what `Reply` writes")]
 pub(crate) struct Message {
     message: String,
 }
 
 /// What any request may be answered at the door.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes what `door` replies")]
 pub(crate) enum Door {
     /// No token, or another
     #[response(status = 401, headers(("WWW-Authenticate" = String)))]
@@ -61,7 +60,6 @@ pub(crate) enum Door {
 
 /// What a request with a body may be answered besides.
 #[derive(IntoResponses)]
-#[expect(dead_code, reason = "describes what `door` replies")]
 pub(crate) enum BodyDoor {
     /// The body took too long
     #[response(status = 408)]
@@ -76,7 +74,6 @@ pub(crate) enum BodyDoor {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "describes the path")]
 pub(crate) struct CommTypeParam {
     #[param(inline)]
     comm_type: Segment,
@@ -84,7 +81,6 @@ pub(crate) struct CommTypeParam {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "describes the path")]
 pub(crate) struct SessionParams {
     #[param(inline)]
     comm_type: Segment,
@@ -94,7 +90,6 @@ pub(crate) struct SessionParams {
 
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "describes the path")]
 enum Segment {
     Calls,
     Chats,
@@ -114,7 +109,6 @@ pub(crate) struct NewSession {
 
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "describes `CrmSupport`")]
 enum Crm {
     Supported,
     Unsupported,
@@ -122,14 +116,12 @@ enum Crm {
 
 /// A started session
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what `Reply` writes")]
 pub(crate) struct Started {
     id: String,
 }
 
 /// The verified end user. White space alone, null and empty values are as good as none
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what `LinkRequest` reads")]
 pub(crate) struct LinkBody {
     /// The unique external id
     #[schema(schema_with = identifier)]
@@ -178,7 +170,6 @@ fn optional(text: ObjectBuilder) -> Schema {
 
 /// A session as it is stored
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what `AnySession` writes")]
 pub(crate) struct Record {
     state: State,
     comm_type: CommType,
@@ -194,7 +185,6 @@ pub(crate) struct Record {
 
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "describes what `AnySession` writes")]
 enum State {
     Active,
     Ended,
@@ -202,14 +192,12 @@ enum State {
 
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
-#[expect(dead_code, reason = "describes what `AnySession` writes")]
 enum CommType {
     Call,
     Chat,
 }
 
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what `EndUser` writes")]
 struct EndUser {
     identifier: String,
     #[schema(nullable = false)]
