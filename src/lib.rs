@@ -87,6 +87,12 @@
 //! assert_eq!(decision, Err(LinkError::AlreadyEnded(CommType::Call)));
 //! assert_eq!(Answer::from(&decision).body, r#"{"message":"Call is already ended"}"#);
 //! ```
+//!
+//! # Features
+//! None is on by default.
+//! - `arbitrary`: every public input type from a fuzzer's bytes.
+//! - `conformance`: the kit by which a crate that wraps this one in a transport knows that it answers exactly.
+//! - `proptest`: strategies for every public input type, the ends of every range included.
 #![deny(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -99,7 +105,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod answer;
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod comm_type;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod email;
 mod end_user;
 mod endpoint;
@@ -110,10 +120,16 @@ mod param;
 mod policy;
 mod record;
 mod request;
+#[cfg(any(feature = "arbitrary", feature = "proptest"))]
+mod samples;
 mod session;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 mod wire;
 
 pub use answer::Answer;
+#[cfg(feature = "arbitrary")]
+pub use arbitrary::arbitrary_moment;
 pub use comm_type::CommType;
 pub use end_user::{EndUser, EndUserError, EndUserField};
 pub use endpoint::Endpoint;

@@ -143,7 +143,7 @@ fn to_seconds(interval: Duration) -> String {
     seconds.trim_end_matches('0').trim_end_matches('.').to_owned() + "s"
 }
 
-fn from_seconds(text: &str) -> Option<Duration> {
+pub(crate) fn from_seconds(text: &str) -> Option<Duration> {
     let number = text.strip_suffix('s')?;
     let (seconds, decimals) = number.split_once('.').unwrap_or((number, "0"));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());

@@ -168,7 +168,7 @@ fn optional<T>(
     param.as_text().and_then(parse).map(Some).ok_or(RecordError::Invalid(field))
 }
 
-fn from_rfc3339(text: &str) -> Option<OffsetDateTime> {
+pub(crate) fn from_rfc3339(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 

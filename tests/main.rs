@@ -3,18 +3,23 @@
 #![allow(clippy::unchecked_time_subtraction, reason = "a test may fail by panicking")]
 
 mod common;
+mod model;
 
 mod api_shape;
+mod conformance;
 mod decision_table;
 mod duplicate_interval;
 mod duplicate_policy;
 mod end_user;
 mod endpoint;
+mod exhaustive;
+mod generators;
 mod linking;
 mod rails_require;
 mod readme;
 mod redaction;
 mod request_body;
+mod sequences;
 mod stored_form;
 mod typestate;
 mod validate;

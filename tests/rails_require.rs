@@ -4,7 +4,7 @@ use midsession::{AnySession, CommType, LinkRequest, Param, Session, apply_link};
 
 use crate::common::{NOW, POLICY, assert_answer, link_new_chat};
 
-fn recorded() -> Vec<(&'static str, &'static str)> {
+pub fn recorded() -> Vec<(&'static str, &'static str)> {
     let lines = include_str!("contract/rails_require.tsv").lines().filter(|line| !line.starts_with('#'));
     let recorded: Vec<_> = lines.map(|line| line.split_once('\t').unwrap()).collect();
     assert_eq!(recorded.len(), 22);

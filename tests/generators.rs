@@ -1,0 +1,205 @@
+//! The generators for downstream campaigns (features `proptest` and `arbitrary`): all they make is legal, and both ends of
+//! every range do come up.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use arbitrary::{Arbitrary, Unstructured};
+use midsession::strategies::{self, Situation};
+use midsession::{
+    Active, Answer, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, Ended,
+    Endpoint, LinkRequest, Param, Session, apply_link, limits,
+};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use strum::VariantArray;
+
+use crate::common::{EARLIEST, LATEST};
+
+/// What either feature makes: `proptest` first, then `arbitrary`.
+fn made<T: proptest::arbitrary::Arbitrary + for<'a> Arbitrary<'a>>() -> [Vec<T>; 2] {
+    [sample(any::<T>()), from_bytes(|u| Arbitrary::arbitrary(u))]
+}
+
+fn requests() -> [Vec<LinkRequest<'static>>; 2] {
+    [sample(any::<LinkRequest<'static>>()), from_bytes(|u| u.arbitrary().map(owned))]
+}
+
+/// Two thousand of the strategy's values, the same in each run.
+fn sample<T: core::fmt::Debug>(strategy: impl Strategy<Value = T>) -> Vec<T> {
+    let mut runner = TestRunner::deterministic();
+    (0..2_000).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+}
+
+fn from_bytes<T>(read: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<T>) -> Vec<T> {
+    let bytes = sample(prop::collection::vec(any::<u8>(), 64..256));
+    bytes.iter().filter_map(|bytes| read(&mut Unstructured::new(bytes)).ok()).collect()
+}
+
+fn owned(request: LinkRequest<'_>) -> LinkRequest<'static> {
+    let own = |param: Param<'_>| match param {
+        Param::Text(text) => Param::Text(text.into_owned().into()),
+        Param::Blank => Param::Blank,
+        Param::NotText => Param::NotText,
+    };
+    LinkRequest {
+        comm_type: own(request.comm_type),
+        identifier: own(request.identifier),
+        name: own(request.name),
+        email: own(request.email),
+        phone: own(request.phone),
+    }
+}
+
+fn param<'r>(request: &'r LinkRequest<'static>, field: EndUserField) -> &'r Param<'static> {
+    match field {
+        EndUserField::Identifier => &request.identifier,
+        EndUserField::Name => &request.name,
+        EndUserField::Email => &request.email,
+        EndUserField::Phone => &request.phone,
+    }
+}
+
+#[test]
+fn every_length_limit_and_its_neighbours_come_up_in_requests() {
+    for requests in requests() {
+        for &field in EndUserField::VARIANTS {
+            let texts = requests.iter().filter_map(|request| param(request, field).as_text());
+            let lengths: BTreeSet<_> = texts.map(|text| text.chars().count()).collect();
+            let max = field.max_chars();
+            for length in [max - 1, max, max + 1] {
+                assert!(lengths.contains(&length), "{field}: {length}");
+            }
+            for kind in [Param::Blank, Param::NotText] {
+                assert!(requests.iter().any(|request| *param(request, field) == kind), "{field}: {kind:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_length_limit_comes_up_in_end_users_and_each_is_one_that_a_store_takes_back() {
+    for end_users in made::<EndUser>() {
+        let length = |text: Option<&str>| text.map_or(0, |text| text.chars().count());
+        let lengths = |of: &dyn Fn(&EndUser) -> usize| end_users.iter().map(of).collect::<BTreeSet<_>>();
+        assert!(lengths(&|end_user| length(Some(end_user.identifier()))).is_superset(&[1, 255].into()));
+        assert!(lengths(&|end_user| length(end_user.name())).is_superset(&[0, 1, 255].into()));
+        assert!(lengths(&|end_user| length(end_user.email())).is_superset(&[0, 3, 254].into()));
+        assert!(lengths(&|end_user| length(end_user.phone())).is_superset(&[0, 1, 64].into()));
+        for end_user in end_users {
+            let stored = serde_json::to_string(&end_user).unwrap();
+            assert_eq!(serde_json::from_str::<EndUser>(&stored).unwrap(), end_user, "{stored}");
+        }
+    }
+}
+
+#[test]
+fn sessions_come_up_in_every_state_and_each_is_one_that_a_store_takes_back() {
+    for sessions in made::<AnySession>() {
+        let anonymous = |session: &AnySession| session.end_user().is_none();
+        let known = |session: &AnySession| session.end_user().is_some() && session.last_linked_at().is_none();
+        let linked = |session: &AnySession| session.last_linked_at().is_some();
+        let states: [&dyn Fn(&AnySession) -> bool; 3] = [&anonymous, &known, &linked];
+        for state in states {
+            for active in [true, false] {
+                assert!(sessions.iter().any(|session| state(session) && session.is_active() == active));
+            }
+        }
+        assert!(sessions.iter().any(|session| session.crm_support() == CrmSupport::Unsupported));
+        assert!(sessions.iter().any(|session| session.comm_type() == CommType::Call));
+        for session in sessions {
+            let stored = serde_json::to_string(&session).unwrap();
+            assert_eq!(serde_json::from_str::<AnySession>(&stored).unwrap(), session, "{stored}");
+        }
+    }
+}
+
+#[test]
+fn both_ends_of_intervals_and_of_time_come_up() {
+    for policies in made::<DuplicatePolicy>() {
+        for interval in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+            assert!(policies.iter().any(|policy| policy.interval() == interval), "{interval:?}");
+        }
+        for scope in DuplicateScope::VARIANTS {
+            assert!(policies.iter().any(|policy| policy.scope() == *scope));
+        }
+    }
+    for moments in [sample(strategies::moment()), from_bytes(midsession::arbitrary_moment)] {
+        for end in [EARLIEST, LATEST] {
+            assert!(moments.contains(&end), "{end}");
+        }
+    }
+}
+
+#[test]
+fn every_row_of_the_table_and_both_edges_of_the_interval_come_up_in_situations() {
+    let mut statuses = BTreeSet::new();
+    let (mut last_duplicates, mut first_accepted) = (0, 0);
+    for Situation { session, request, policy, now } in sample(strategies::situation()) {
+        let decision = apply_link(session.as_ref(), &request, &policy, now);
+        statuses.insert(Answer::from(&decision).body);
+        if let Some(last) = session.as_ref().and_then(AnySession::last_linked_at) {
+            let elapsed = (now - last).unsigned_abs();
+            let nanosecond = Duration::from_nanos(1);
+            last_duplicates +=
+                usize::from(decision.is_err() && elapsed.saturating_add(nanosecond) == policy.interval());
+            first_accepted += usize::from(decision.is_ok() && elapsed == policy.interval());
+        }
+    }
+    assert_eq!(statuses.len(), 12, "all messages of the contract: {statuses:?}");
+    assert!(last_duplicates > 0 && first_accepted > 0);
+}
+
+#[test]
+fn paths_come_up_that_are_endpoints_and_that_are_none() {
+    let paths = sample(strategies::path());
+    let (endpoints, others): (Vec<_>, Vec<_>) = paths.iter().partition(|path| Endpoint::parse(path).is_some());
+    assert!(endpoints.len() > 100 && others.len() > 100);
+    let lengths: BTreeSet<_> = sample(strategies::session_id()).iter().map(String::len).collect();
+    assert!(lengths.is_superset(&[1, limits::SESSION_ID_MAX_CHARS - 1, limits::SESSION_ID_MAX_CHARS].into()));
+}
+
+proptest! {
+    #[test]
+    fn acceptable_text_is_taken_and_unacceptable_text_is_not(
+        (field, good, bad) in any::<EndUserField>().prop_flat_map(|field| {
+            (Just(field), strategies::acceptable_text(field), strategies::unacceptable_text(field))
+        }),
+    ) {
+        let set = |text: &str| {
+            let end_user = EndUser::new("id-1").unwrap();
+            match field {
+                EndUserField::Identifier => EndUser::new(text),
+                EndUserField::Name => end_user.with_name(text),
+                EndUserField::Email => end_user.with_email(text),
+                EndUserField::Phone => end_user.with_phone(text),
+            }
+        };
+        prop_assert!(set(&good).is_ok(), "{:?}", good);
+        prop_assert!(set(&bad).is_err(), "{:?}", bad);
+    }
+
+    #[test]
+    fn acceptable_requests_get_past_the_fourth_row(request in strategies::acceptable_request(), now in strategies::moment()) {
+        let session = AnySession::from(Session::start(request.comm_type.as_text().unwrap().parse().unwrap()));
+        prop_assert!(apply_link(Some(&session), &request, &DuplicatePolicy::new(Duration::ZERO), now).is_ok());
+    }
+}
+
+#[test]
+fn every_input_type_has_both_traits() {
+    fn borrowing<'a, T: proptest::arbitrary::Arbitrary + Arbitrary<'a>>() {}
+    fn both<T: proptest::arbitrary::Arbitrary + for<'a> Arbitrary<'a>>() {}
+    both::<AnySession>();
+    both::<CommType>();
+    both::<CrmSupport>();
+    both::<DuplicatePolicy>();
+    both::<DuplicateScope>();
+    both::<EndUser>();
+    both::<EndUserField>();
+    both::<Session<Active>>();
+    both::<Session<Ended>>();
+    borrowing::<LinkRequest<'static>>();
+    borrowing::<Param<'static>>();
+}

@@ -1,0 +1,196 @@
+//! The reference model: DESIGN's table once more, naively, in another style than the crate.
+//!
+//! It knows nothing of the crate but its input types, from which it copies what it needs into plain data. Every condition
+//! of the table is evaluated, then the first that holds is looked up; times are counts of nanoseconds; people are maps.
+//! The tests and the fuzz targets hold the crate to it.
+
+use std::collections::BTreeMap;
+
+use midsession::{
+    Accepted, Answer, AnySession, CrmSupport, DuplicatePolicy, DuplicateScope, LinkChange, LinkError, LinkRequest,
+    Param, apply_link,
+};
+use time::OffsetDateTime;
+use validator::ValidateEmail;
+
+/// A session as a row of a naive database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub comm_type: String,
+    pub crm: bool,
+    /// `identifier`, `name`, `email`, `phone`, as far as they are known.
+    pub person: BTreeMap<&'static str, String>,
+    pub last_linked_at: Option<i128>,
+    pub ended_at: Option<i128>,
+    pub revision: u64,
+}
+
+impl Row {
+    pub fn of(session: &AnySession) -> Self {
+        let mut person = BTreeMap::new();
+        if let Some(end_user) = session.end_user() {
+            let fields = [
+                ("identifier", Some(end_user.identifier())),
+                ("name", end_user.name()),
+                ("email", end_user.email()),
+                ("phone", end_user.phone()),
+            ];
+            person.extend(fields.iter().filter_map(|(field, text)| Some((*field, (*text)?.to_owned()))));
+        }
+        Self {
+            comm_type: session.comm_type().to_string(),
+            crm: session.crm_support() == CrmSupport::Supported,
+            person,
+            last_linked_at: session.last_linked_at().map(OffsetDateTime::unix_timestamp_nanos),
+            ended_at: session.ended_at().map(OffsetDateTime::unix_timestamp_nanos),
+            revision: session.revision(),
+        }
+    }
+
+    pub fn end(&mut self, at: OffsetDateTime) {
+        if self.ended_at.is_none() {
+            self.ended_at = Some(at.unix_timestamp_nanos());
+            self.revision = self.revision.wrapping_add(1);
+        }
+    }
+}
+
+/// What the table answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub row: usize,
+    pub status: u16,
+    pub message: String,
+    /// In nanoseconds.
+    pub wait: Option<u128>,
+    /// What an accepted link makes of the session, and the word for it.
+    pub linked: Option<(Row, LinkChange)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Value {
+    Missing,
+    Wrong,
+    Text(String),
+}
+
+fn read(param: &Param<'_>) -> Value {
+    match param {
+        Param::Blank => Value::Missing,
+        Param::NotText => Value::Wrong,
+        Param::Text(text) if text.trim().is_empty() => Value::Missing,
+        Param::Text(text) => Value::Text(text.to_string()),
+    }
+}
+
+fn bad(field: &str, value: &Value) -> bool {
+    let Value::Text(text) = value else { return *value == Value::Wrong };
+    let longest = BTreeMap::from([("identifier", 255), ("name", 255), ("email", 254), ("phone", 64)])[field];
+    let right_kind = match field {
+        "email" => text.validate_email(),
+        "phone" => text.chars().filter(char::is_ascii_digit).count() > 0,
+        _ => true,
+    };
+    text.chars().count() > longest || text.chars().filter(|character| character.is_control()).count() > 0 || !right_kind
+}
+
+/// The table.
+pub fn decide(
+    stored: Option<&Row>,
+    request: &LinkRequest<'_>,
+    policy: &DuplicatePolicy,
+    now: OffsetDateTime,
+) -> Verdict {
+    let now = now.unix_timestamp_nanos();
+    let comm_type = read(&request.comm_type);
+    let asked = [
+        ("identifier", read(&request.identifier)),
+        ("name", read(&request.name)),
+        ("email", read(&request.email)),
+        ("phone", read(&request.phone)),
+    ];
+    let invalid = asked.iter().find(|(field, value)| bad(field, value)).map(|(field, _)| *field);
+    let known = comm_type == Value::Text("call".into()) || comm_type == Value::Text("chat".into());
+    let found = stored.filter(|row| comm_type == Value::Text(row.comm_type.clone()));
+    let ended = found.is_some_and(|row| row.ended_at.is_some());
+    let wait = found.and_then(|row| wait(row, &asked[0].1, policy, now));
+
+    let table = [
+        (comm_type == Value::Missing, 400, "param is missing or the value is empty: comm_type".to_owned()),
+        (asked[0].1 == Value::Missing, 400, "param is missing or the value is empty: identifier".to_owned()),
+        (invalid.is_some(), 400, format!("param is invalid: {}", invalid.unwrap_or_default())),
+        (!known, 404, "Not Found".to_owned()),
+        (found.is_none(), 404, "Not Found".to_owned()),
+        (
+            ended,
+            400,
+            if comm_type == Value::Text("call".into()) { "Call" } else { "Chat" }.to_owned() + " is already ended",
+        ),
+        (found.is_some_and(|row| !row.crm), 400, "Unsupported CRM request".to_owned()),
+        (wait.is_some(), 400, "Duplicate request: Please wait for the interval to expire".to_owned()),
+        (true, 202, "accepted".to_owned()),
+    ];
+    let row = table.iter().position(|(holds, _, _)| *holds).unwrap();
+    let (_, status, message) = table[row].clone();
+    let linked = found.filter(|_| status == 202).map(|row| link(row, &asked, now));
+    Verdict { row: row + 1, status, message, wait: wait.filter(|_| row + 1 == 8), linked }
+}
+
+fn wait(row: &Row, identifier: &Value, policy: &DuplicatePolicy, now: i128) -> Option<u128> {
+    let interval = i128::try_from(policy.interval().as_nanos()).unwrap();
+    let elapsed = now - row.last_linked_at?;
+    let same = row.person.get("identifier").map(|linked| Value::Text(linked.clone())) == Some(identifier.clone());
+    let concerned = policy.scope() == DuplicateScope::Session || same;
+    let longest = core::time::Duration::MAX.as_nanos();
+    (concerned && -interval < elapsed && elapsed < interval)
+        .then(|| longest.min(u128::try_from(interval - elapsed).unwrap()))
+}
+
+fn link(row: &Row, asked: &[(&'static str, Value)], now: i128) -> (Row, LinkChange) {
+    let named = asked.iter().filter_map(|(field, value)| match value {
+        Value::Text(text) => Some((*field, text.clone())),
+        _ => None,
+    });
+    let named: BTreeMap<_, _> = named.collect();
+    let same = row.person.get("identifier") == named.get("identifier");
+    let mut person = if same { row.person.clone() } else { BTreeMap::new() };
+    person.extend(named);
+    let change = match (row.person.is_empty(), same, person == row.person) {
+        (true, _, _) => LinkChange::First,
+        (_, false, _) => LinkChange::Relinked,
+        (_, true, true) => LinkChange::Unchanged,
+        (_, true, false) => LinkChange::Refreshed,
+    };
+    (Row { person, last_linked_at: Some(now), revision: row.revision.wrapping_add(1), ..row.clone() }, change)
+}
+
+/// Asks the crate and the model the same, and fails unless they agree on everything that can be seen.
+#[track_caller]
+pub fn assert_agreed(
+    session: Option<&AnySession>,
+    request: &LinkRequest<'_>,
+    policy: &DuplicatePolicy,
+    now: OffsetDateTime,
+) -> (Result<Accepted, LinkError>, Verdict) {
+    let before = session.cloned();
+    let decision = apply_link(session, request, policy, now);
+    assert_eq!(session, before.as_ref(), "deciding changes nothing");
+    let verdict = decide(session.map(Row::of).as_ref(), request, policy, now);
+    let answer = Answer::from(&decision);
+    assert_eq!(answer.status, verdict.status);
+    assert_eq!(answer.body, format!("{{\"message\":\"{}\"}}", verdict.message));
+    assert_eq!(answer.retry_after.map(|wait| wait.as_nanos()), verdict.wait);
+    assert_eq!(answer.retry_after_secs().map(u128::from), verdict.wait.map(whole_seconds));
+    match &decision {
+        Err(error) => assert_eq!(error.to_string(), verdict.message),
+        Ok(accepted) => {
+            let linked = AnySession::from(accepted.session().clone());
+            assert_eq!(Some((Row::of(&linked), accepted.change())), verdict.linked);
+        }
+    }
+    (decision, verdict)
+}
+
+fn whole_seconds(nanoseconds: u128) -> u128 {
+    nanoseconds.div_ceil(1_000_000_000).min(u128::from(u64::MAX))
+}

@@ -1,0 +1,255 @@
+//! Sequences of operations by two writers on one stored session, against the reference model, which keeps the books.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use midsession::{
+    Answer, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, LinkRequest, Session, apply_link,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
+use time::OffsetDateTime;
+
+use crate::common::{INTERVAL, NOW};
+use crate::model::{self, Row, Verdict};
+
+prop_state_machine! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_stored_session_agrees_with_the_model_after_each_step(sequential 1..40 => Desk);
+}
+
+/// What a writer does to the row it has read.
+#[derive(Clone, Debug)]
+enum Change {
+    Link(LinkRequest<'static>),
+    End,
+}
+
+#[derive(Clone, Debug)]
+enum Operation {
+    /// Nanoseconds, forwards or backwards.
+    Clock(i64),
+    /// The store is restarted: everything goes through JSON.
+    Restart,
+    /// A writer reads the row.
+    Read(usize),
+    /// A writer decides on what it has read, and writes it back if its revision still stands.
+    Write(usize, Change),
+}
+
+/// The model's side: plain rows and plain books.
+#[derive(Clone, Debug)]
+struct Books {
+    policy: DuplicatePolicy,
+    now: OffsetDateTime,
+    row: Row,
+    read: [Row; 2],
+    /// What the last operation came to.
+    outcome: Outcome,
+    /// The moments of the accepted links that were stored, and the revision that each change won.
+    links: Vec<OffsetDateTime>,
+    won: Vec<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    Nothing,
+    Refused(u16, String, Option<u128>),
+    Stored,
+    Lost,
+}
+
+impl ReferenceStateMachine for Books {
+    type State = Self;
+    type Transition = Operation;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        let scope = select(vec![DuplicateScope::Session, DuplicateScope::SameIdentifier]);
+        let interval = select(vec![Duration::ZERO, Duration::from_nanos(2), INTERVAL]);
+        (scope, interval, any::<CommType>(), prop::bool::weighted(0.9))
+            .prop_map(|(scope, interval, comm_type, crm)| {
+                let row = Row {
+                    comm_type: comm_type.to_string(),
+                    crm,
+                    person: BTreeMap::new(),
+                    last_linked_at: None,
+                    ended_at: None,
+                    revision: 0,
+                };
+                Self {
+                    policy: DuplicatePolicy::new(interval).with_scope(scope),
+                    now: NOW,
+                    read: [row.clone(), row.clone()],
+                    row,
+                    outcome: Outcome::Nothing,
+                    links: Vec::new(),
+                    won: Vec::new(),
+                }
+            })
+            .boxed()
+    }
+
+    fn transitions(books: &Self) -> BoxedStrategy<Operation> {
+        let interval = i64::try_from(books.policy.interval().as_nanos()).unwrap();
+        let edges = vec![-interval, -1, 1, interval - 1, interval, interval + 1, interval / 2];
+        prop_oneof![
+            4 => select(edges).prop_map(Operation::Clock),
+            1 => Just(Operation::Restart),
+            4 => (0..2_usize).prop_map(Operation::Read),
+            6 => (0..2_usize, request()).prop_map(|(writer, request)| Operation::Write(writer, Change::Link(request))),
+            1 => (0..2_usize).prop_map(|writer| Operation::Write(writer, Change::End)),
+        ]
+        .boxed()
+    }
+
+    fn apply(mut books: Self, operation: &Operation) -> Self {
+        books.outcome = Outcome::Nothing;
+        match operation {
+            Operation::Clock(nanoseconds) => books.now += time::Duration::nanoseconds(*nanoseconds),
+            Operation::Restart => {}
+            Operation::Read(writer) => books.read[*writer] = books.row.clone(),
+            Operation::Write(writer, change) => books.write(*writer, change),
+        }
+        books
+    }
+}
+
+impl Books {
+    fn write(&mut self, writer: usize, change: &Change) {
+        let read = self.read[writer].clone();
+        let next = match change {
+            Change::End => {
+                let mut ended = read.clone();
+                ended.end(self.now);
+                ended
+            }
+            Change::Link(request) => match model::decide(Some(&read), request, &self.policy, self.now) {
+                Verdict { linked: Some((linked, _)), .. } => linked,
+                refused => {
+                    self.outcome = Outcome::Refused(refused.status, refused.message, refused.wait);
+                    return;
+                }
+            },
+        };
+        if self.row.revision != read.revision {
+            self.outcome = Outcome::Lost;
+            return;
+        }
+        self.outcome = Outcome::Stored;
+        if next != self.row {
+            self.won.push(read.revision);
+        }
+        if let Change::Link(_) = change {
+            self.links.push(self.now);
+        }
+        self.row = next;
+    }
+}
+
+/// Requests by three people, whose every field names them, so that a field carried over to another would show.
+fn request() -> impl Strategy<Value = LinkRequest<'static>> {
+    let comm_type =
+        prop_oneof![8 => any::<CommType>().prop_map(|comm_type| comm_type.to_string()), 1 => Just("email".to_owned())];
+    let turn = || prop::option::of(0..2_u8);
+    (comm_type, 0..3_u8, turn(), turn(), turn(), prop::bool::weighted(0.05)).prop_map(
+        |(comm_type, person, name, email, phone, spoilt)| LinkRequest {
+            comm_type: comm_type.into(),
+            identifier: person.to_string().into(),
+            name: name.map(|turn| format!("Person {person} {turn}")).into(),
+            email: email.map(|turn| format!("person-{person}@{turn}.example")).into(),
+            phone: if spoilt { "none".into() } else { phone.map(|turn| format!("{person}-{turn}")).into() },
+        },
+    )
+}
+
+/// The crate's side: a store of one row, written only where the revision still stands, and what two writers have read.
+struct Desk {
+    row: AnySession,
+    read: [AnySession; 2],
+}
+
+impl StateMachineTest for Desk {
+    type SystemUnderTest = Self;
+    type Reference = Books;
+
+    fn init_test(books: &Books) -> Self {
+        let crm_support = if books.row.crm { CrmSupport::Supported } else { CrmSupport::Unsupported };
+        let row = AnySession::from(Session::start(books.row.comm_type.parse().unwrap()).with_crm_support(crm_support));
+        Self { read: [row.clone(), row.clone()], row }
+    }
+
+    fn apply(mut desk: Self, books: &Books, operation: Operation) -> Self {
+        let before = desk.row.clone();
+        let outcome = match operation {
+            Operation::Clock(_) => Outcome::Nothing,
+            Operation::Restart => {
+                let reread = |session: &AnySession| {
+                    serde_json::from_str::<AnySession>(&serde_json::to_string(session).unwrap()).unwrap()
+                };
+                desk = Self { row: reread(&desk.row), read: desk.read.each_ref().map(reread) };
+                Outcome::Nothing
+            }
+            Operation::Read(writer) => {
+                desk.read[writer] = desk.row.clone();
+                Outcome::Nothing
+            }
+            Operation::Write(writer, change) => desk.write(writer, change, books),
+        };
+        assert_eq!(outcome, books.outcome);
+        if outcome != Outcome::Stored {
+            assert_eq!(desk.row, before, "what was not stored changed nothing");
+        }
+        if !before.is_active() {
+            assert_eq!(desk.row, before, "an ended session never changes");
+        }
+        desk
+    }
+
+    fn check_invariants(desk: &Self, books: &Books) {
+        assert_eq!(Row::of(&desk.row), books.row);
+        assert_eq!(desk.read.each_ref().map(Row::of), books.read);
+        let wins: Vec<u64> = (0..books.row.revision).collect();
+        assert_eq!(books.won, wins, "exactly one writer wins each revision, and no accepted link is lost");
+        if let Some(end_user) = desk.row.end_user() {
+            let person = end_user.identifier();
+            let own =
+                |text: Option<&str>, start: &str| text.is_none_or(|text| text.starts_with(&format!("{start}{person}")));
+            assert!(own(end_user.name(), "Person ") && own(end_user.email(), "person-") && own(end_user.phone(), ""));
+        }
+        if books.policy.scope() == DuplicateScope::Session {
+            let apart = books.links.windows(2).map(|pair| (pair[1] - pair[0]).unsigned_abs());
+            assert!(
+                apart.into_iter().all(|apart| apart >= books.policy.interval()),
+                "no order of requests beats the interval"
+            );
+        }
+    }
+}
+
+impl Desk {
+    fn write(&mut self, writer: usize, change: Change, books: &Books) -> Outcome {
+        let read = self.read[writer].clone();
+        let next = match change {
+            Change::End => read.clone().end(books.now),
+            Change::Link(request) => match apply_link(Some(&read), &request, &books.policy, books.now) {
+                Ok(accepted) => accepted.into_session().into(),
+                Err(error) => {
+                    let answer = Answer::from(&error);
+                    return Outcome::Refused(
+                        answer.status,
+                        error.to_string(),
+                        answer.retry_after.map(|wait| wait.as_nanos()),
+                    );
+                }
+            },
+        };
+        if self.row.revision() != read.revision() {
+            return Outcome::Lost;
+        }
+        self.row = next;
+        Outcome::Stored
+    }
+}
