@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 pub const TOKEN: &str = "token-8c1f7a";
 
@@ -292,5 +294,60 @@ impl Client {
             assert!(started.elapsed() < Duration::from_secs(30), "no recovery in 30 s");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+}
+
+/// A request with a body, to be sent as it stands.
+pub fn post(path: &str, content_type: &str, body: &[u8], chunked: bool) -> Vec<u8> {
+    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n{content_type}");
+    if chunked {
+        let mut request = format!("{head}transfer-encoding: chunked\r\n\r\n").into_bytes();
+        for chunk in body.chunks(1000) {
+            request.extend(format!("{:x}\r\n", chunk.len()).as_bytes());
+            request.extend([chunk, b"\r\n"].concat());
+        }
+        [request, b"0\r\n\r\n".into()].concat()
+    } else {
+        [format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
+    }
+}
+
+/// One reply, as it came.
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn text(&self) -> String {
+        format!("{}{}", self.head, self.body)
+    }
+
+    /// What comes after the header's name, in lower case, and a colon.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+/// Sends one request as it stands, and reads one reply of a known length.
+pub async fn send(address: &str, request: impl AsRef<[u8]>) -> Reply {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_ref()).await.unwrap();
+    let mut bytes = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = format!("{head}\r\n");
+            let length = head
+                .split_once("content-length: ")
+                .map_or(0, |(_, rest)| rest.lines().next().unwrap().parse().unwrap());
+            if body.len() >= length {
+                let status = head[9..12].parse().unwrap();
+                return Reply { status, body: body.to_owned(), head };
+            }
+        }
+        let read = stream.read_buf(&mut bytes).await.unwrap();
+        assert!(read > 0, "no whole reply: {text:?}");
     }
 }

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::harness::{Server, Site, TOKEN};
+use crate::harness::{Reply, Server, Site, TOKEN, post, send};
 
 const MARKER: &str = "marker-5d0e";
 const LINK: &str = "/apps/api/v1/chats/42/end_user";
@@ -28,13 +28,17 @@ async fn who_shows_no_token_or_another_gets_no_further() {
     ];
     for path in [LINK, "/apps/api/v1/chats", "/apps/api/v1/calls/42", "/openapi.json", "/", "/nowhere", "/healthz/"] {
         for attempt in &attempts {
-            let reply = send(&server, format!("POST {path} HTTP/1.1\r\nhost: x\r\n{attempt}\r\n")).await;
+            let reply = send(&server.address, format!("POST {path} HTTP/1.1\r\nhost: x\r\n{attempt}\r\n")).await;
             assert_eq!((reply.status, reply.body.as_str()), (401, r#"{"message":"Unauthorized"}"#), "{path} {attempt}");
-            assert!(reply.head.contains("\r\nwww-authenticate: Bearer\r\n"), "{}", reply.head);
+            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
         }
     }
     let shown = format!("POST {LINK} HTTP/1.1\r\nhost: x\r\nAuthorization: bEARER  {TOKEN}\r\n\r\n");
-    assert_eq!(send(&server, shown).await.status, 400, "the scheme's case and the spaces after it do not matter");
+    assert_eq!(
+        send(&server.address, shown).await.status,
+        400,
+        "the scheme's case and the spaces after it do not matter"
+    );
     assert_eq!(server.client().health().await, 200);
 }
 
@@ -78,15 +82,14 @@ async fn wrong_methods_and_odd_paths_get_the_same_shape_of_reply() {
     let cases = cases.map(|(method, path, status, allow)| (method, path.to_owned(), status, allow));
     for (method, path, status, allow) in cases.into_iter().chain([long]) {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n");
-        let reply = send(&server, head).await;
+        let reply = send(&server.address, head).await;
         assert_eq!(reply.status, status, "{method} {path}");
-        let allowed = allow.is_none_or(|allow| reply.head.contains(&format!("\r\nallow: {allow}\r\n")));
-        assert!(allowed, "{method} {path}: {}", reply.head);
-        reply.assert_shape();
+        assert_eq!(reply.header("allow"), allow, "{method} {path}");
+        assert_shape(&reply);
     }
     // hyper's own to refuse, before any route: no JSON, and no echo either.
     for target in ["/\u{ff}", "/a b", ""] {
-        let reply = send(&server, format!("GET {target}{MARKER} HTTP/1.1\r\n\r\n")).await;
+        let reply = send(&server.address, format!("GET {target}{MARKER} HTTP/1.1\r\n\r\n")).await;
         assert!([400, 401].contains(&reply.status) && !reply.text().contains(MARKER), "{}", reply.text());
     }
     assert_eq!(server.client().health().await, 200);
@@ -132,11 +135,11 @@ async fn bodies_that_cannot_be_judged_are_refused_at_the_door() {
     ];
     for (content_type, body, status, message) in cases {
         for chunked in [false, true] {
-            let reply = send(&server, post(LINK, content_type, &body, chunked)).await;
+            let reply = send(&server.address, post(LINK, content_type, &body, chunked)).await;
             let shown = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
             let expected = format!(r#"{{"message":"{message}"}}"#);
             assert_eq!((reply.status, reply.body.as_str()), (status, expected.as_str()), "{content_type}{shown}");
-            reply.assert_shape();
+            assert_shape(&reply);
         }
     }
     for (path, body, status) in [
@@ -150,9 +153,9 @@ async fn bodies_that_cannot_be_judged_are_refused_at_the_door() {
         ("/apps/api/v1/chats/42/end", r#"{"crm"}"#, 400),
         ("/apps/api/v1/chats/42/end", "[]", 404),
     ] {
-        let reply = send(&server, post(path, json, body.as_bytes(), false)).await;
+        let reply = send(&server.address, post(path, json, body.as_bytes(), false)).await;
         assert_eq!(reply.status, status, "{path} {body}");
-        reply.assert_shape();
+        assert_shape(&reply);
     }
     assert_eq!(server.client().health().await, 200);
 }
@@ -216,63 +219,16 @@ fn server() -> (Site, Server) {
     (site, server)
 }
 
-fn post(path: &str, content_type: &str, body: &[u8], chunked: bool) -> Vec<u8> {
-    let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n{content_type}");
-    if chunked {
-        let mut request = format!("{head}transfer-encoding: chunked\r\n\r\n").into_bytes();
-        for chunk in body.chunks(1000) {
-            request.extend(format!("{:x}\r\n", chunk.len()).as_bytes());
-            request.extend([chunk, b"\r\n"].concat());
-        }
-        [request, b"0\r\n\r\n".into()].concat()
-    } else {
-        [format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
-    }
-}
-
 /// As deep as the body's limit lets it be.
 fn nested(field: &str) -> String {
     format!(r#"{{"{field}":{}1{}}}"#, r#"{"a":"#.repeat(2500), "}".repeat(2500))
 }
 
-struct Reply {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Reply {
-    fn text(&self) -> String {
-        format!("{}{}", self.head, self.body)
-    }
-
-    #[track_caller]
-    fn assert_shape(&self) {
-        assert!(self.head.contains("\r\ncontent-type: application/json\r\n"), "{}", self.head);
-        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap();
-        assert!(body["message"].is_string() || self.status == 201, "{body}");
-        assert!(!self.text().contains(MARKER), "an echo: {}", self.text());
-    }
-}
-
-/// Sends one request as it stands, and reads one reply of a known length.
-async fn send(server: &Server, request: impl AsRef<[u8]>) -> Reply {
-    let mut stream = TcpStream::connect(&server.address).await.unwrap();
-    stream.write_all(request.as_ref()).await.unwrap();
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let head = format!("{head}\r\n");
-            let length = head
-                .split_once("content-length: ")
-                .map_or(0, |(_, rest)| rest.lines().next().unwrap().parse().unwrap());
-            if body.len() >= length {
-                let status = head[9..12].parse().unwrap();
-                return Reply { status, body: body.to_owned(), head };
-            }
-        }
-        let read = stream.read_buf(&mut bytes).await.unwrap();
-        assert!(read > 0, "no whole reply: {text:?}");
-    }
+/// JSON with a message, and without an echo.
+#[track_caller]
+fn assert_shape(reply: &Reply) {
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    assert!(body["message"].is_string() || reply.status == 201, "{body}");
+    assert!(!reply.text().contains(MARKER), "an echo: {}", reply.text());
 }
