@@ -80,9 +80,13 @@ pub(crate) async fn log(request: Request, next: Next) -> Response<Body> {
         None => "none".to_owned(),
     };
     let mut response = next.run(request).await;
-    let outcome = response.extensions().get::<Outcome>().map_or("none", |outcome| outcome.0);
+    let status = response.status().as_u16();
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::info!(request_id = id, method, route, status = response.status().as_u16(), outcome, micros, "request");
+    let (outcome, cause) = match response.extensions().get() {
+        Some(Outcome { kind, cause }) => (*kind, cause.as_deref()),
+        None => ("none", None),
+    };
+    tracing::info!(request_id = id, method, route, status, outcome, cause, micros, "request");
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
     }

@@ -102,9 +102,15 @@ pub(crate) async fn end_user(State(app): Shared, method: Method, uri: Uri, reque
     request_body = Option<NewSession>,
     responses(
         (status = 201, description = "Started", body = Started, links(
-            ("link" = (operation_id = "end_user", parameters(("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")))),
-            ("end" = (operation_id = "end", parameters(("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")))),
-            ("show" = (operation_id = "show", parameters(("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")))),
+            ("link" = (operation_id = "end_user", parameters(
+                ("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")
+            ))),
+            ("end" = (operation_id = "end", parameters(
+                ("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")
+            ))),
+            ("show" = (operation_id = "show", parameters(
+                ("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")
+            ))),
         )),
         (status = 400, description = "The body is no JSON, or no new session", body = Message),
         (status = 404, description = "Neither calls nor chats", body = Message),

@@ -16,9 +16,13 @@ pub(crate) struct Reply {
     outcome: Outcome,
 }
 
-/// A response's kind, beside its status, for the log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outcome(pub(crate) &'static str);
+/// What the log has of a response beside its status.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) kind: &'static str,
+    /// Of a failure: why. Nothing of the request is in it.
+    pub(crate) cause: Option<String>,
+}
 
 macro_rules! replies {
     ($($name:ident = $status:ident $message:literal $outcome:literal;)*) => {
@@ -77,8 +81,8 @@ impl Reply {
         Self { header, ..Self::new(status, answer.body, outcome) }
     }
 
-    const fn new(status: StatusCode, body: &'static str, outcome: &'static str) -> Self {
-        Self { status, body: Cow::Borrowed(body), header: None, outcome: Outcome(outcome) }
+    const fn new(status: StatusCode, body: &'static str, kind: &'static str) -> Self {
+        Self { status, body: Cow::Borrowed(body), header: None, outcome: Outcome { kind, cause: None } }
     }
 
     fn with_body(self, body: String) -> Self {
@@ -88,11 +92,12 @@ impl Reply {
 
 impl From<StoreError> for Reply {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "store");
-        match error {
+        let mut reply = match error {
             StoreError::Record(_) => Self::UNREADABLE,
             StoreError::Database(_) | StoreError::Silent | StoreError::Contended => Self::UNAVAILABLE,
-        }
+        };
+        reply.outcome.cause = Some(error.to_string());
+        reply
     }
 }
 

@@ -31,6 +31,8 @@ const ATTEMPTS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it waits for a connection.
 const ACQUIRE: Duration = Duration::from_secs(1);
+/// How long SQLite waits for another process to have written: less than all the patience there is, to be told of it.
+const BUSY: Duration = Duration::from_secs(3);
 /// How long a connection may idle before it is tested ahead of its use.
 const FRESH: Duration = Duration::from_secs(1);
 const POSTGRES_CONNECTIONS: u32 = 16;
@@ -68,7 +70,7 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             // In WAL mode the default leaves the last commits to the next checkpoint.
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(PATIENCE)
+            .busy_timeout(BUSY)
             .disable_statement_logging();
         // SQLite writes one at a time: a queue here is fairer than its busy handler's polling.
         let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
@@ -169,13 +171,14 @@ impl Store {
         .await
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers, and still has the sessions.
     ///
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         in_time(async {
-            on!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop)?);
+            // Not `SELECT 1`, which SQLite answers without a look at its file.
+            on!(self, pool => sqlx::query(SELECT).bind("").execute(pool).await.map(drop)?);
             Ok(())
         })
         .await

@@ -58,6 +58,44 @@ async fn the_server_outlives_its_database_on_postgres() {
     assert!(load.settle(&client).await > accepted, "the load did not go on");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_outlives_the_loss_of_its_table_on_sqlite() {
+    let site = Site::sqlite();
+    let server = site.server("30s");
+    let client = server.client();
+    let id = client.start_chat().await;
+    let database = sqlx::SqlitePool::connect(&site.url()).await.unwrap();
+
+    sqlx::query("ALTER TABLE sessions RENAME TO away").execute(&database).await.unwrap();
+    assert_eq!(client.health().await, 503);
+    assert_eq!(client.link(&id, "id-1").await.0, 503);
+    sqlx::query("ALTER TABLE away RENAME TO sessions").execute(&database).await.unwrap();
+    client.recovered().await;
+
+    let mut other_writer = database.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    assert_eq!(client.link(&id, "id-1").await.0, 503);
+    sqlx::query("UPDATE sessions SET revision = revision").execute(&mut *other_writer).await.unwrap();
+    other_writer.commit().await.unwrap();
+    assert_eq!(client.link(&id, "id-1").await.0, 202);
+    assert!(server.log().contains(r#""cause":"the database failed: code 5""#), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_record_that_is_none_is_not_taken_for_a_session_nor_shown() {
+    let site = Site::sqlite();
+    let server = site.server("30s");
+    let client = server.client();
+    let id = client.start_chat().await;
+    let database = sqlx::SqlitePool::connect(&site.url()).await.unwrap();
+    let forged = r#"UPDATE sessions SET record = '{"state":"active","comm_type":"chat","crm_support":"marker"}'"#;
+    sqlx::query(forged).execute(&database).await.unwrap();
+
+    let failed = (500, r#"{"message":"Internal Server Error"}"#.to_owned());
+    assert_eq!(client.link(&id, "id-1").await, failed);
+    let log = server.log();
+    assert!(log.contains("`crm_support` of the stored session is invalid") && !log.contains("marker"), "{log}");
+}
+
 /// Clients that link a session each, again and again, to person 1, 2, 3 …
 struct Load {
     sessions: Vec<String>,
