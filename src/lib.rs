@@ -96,6 +96,9 @@
 #![deny(
     clippy::disallowed_methods,
     clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::dbg_macro,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

@@ -3,10 +3,12 @@
 #![allow(clippy::unchecked_time_subtraction, reason = "a test may fail by panicking")]
 
 mod common;
+mod laws;
 mod model;
 
 mod api_shape;
 mod conformance;
+mod corpora;
 mod decision_table;
 mod duplicate_interval;
 mod duplicate_policy;

@@ -10,7 +10,9 @@ use midsession::{
     Accepted, Answer, AnySession, CrmSupport, DuplicatePolicy, DuplicateScope, LinkChange, LinkError, LinkRequest,
     Param, apply_link,
 };
+use serde_json::Value as Json;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use validator::ValidateEmail;
 
 /// A session as a row of a naive database.
@@ -162,6 +164,68 @@ fn link(row: &Row, asked: &[(&'static str, Value)], now: i128) -> (Row, LinkChan
         (_, true, false) => LinkChange::Refreshed,
     };
     (Row { person, last_linked_at: Some(now), revision: row.revision.wrapping_add(1), ..row.clone() }, change)
+}
+
+/// The naive reading of a body, from the value and not from the bytes.
+pub fn read_body(body: &Json) -> LinkRequest<'static> {
+    let param = |field: &str| match body.get(field) {
+        None | Some(Json::Null) => Param::Blank,
+        Some(Json::String(text)) if text.trim().is_empty() => Param::Blank,
+        Some(Json::String(text)) => Param::Text(text.clone().into()),
+        Some(Json::Array(elements)) if elements.iter().all(Json::is_null) => Param::Blank,
+        Some(Json::Object(fields)) if fields.is_empty() => Param::Blank,
+        Some(_) => Param::NotText,
+    };
+    LinkRequest {
+        comm_type: param("comm_type"),
+        identifier: param("identifier"),
+        name: param("name"),
+        email: param("email"),
+        phone: param("phone"),
+    }
+}
+
+/// Whether a stored record breaks no rule, judged naively from the value.
+pub fn is_session(record: &Json) -> bool {
+    let text = |field: &str| record.get(field).and_then(Json::as_str).unwrap_or_default();
+    let time = |field: &str| OffsetDateTime::parse(text(field), &Rfc3339).is_ok();
+    let blank = |field: &str| {
+        let wrapped = serde_json::json!({"name": record.get(field).unwrap_or(&Json::Null)});
+        read_body(&wrapped).name == Param::Blank
+    };
+    let end_user = record.get("end_user").filter(|end_user| !end_user.is_null()).map(read_body);
+    let asked = end_user.as_ref().map(|request| {
+        [
+            ("identifier", &request.identifier),
+            ("name", &request.name),
+            ("email", &request.email),
+            ("phone", &request.phone),
+        ]
+        .map(|(field, param)| (field, read(param)))
+    });
+    let person = asked
+        .as_ref()
+        .is_none_or(|asked| asked[0].1 != Value::Missing && !asked.iter().any(|(field, value)| bad(field, value)));
+    let active = text("state") == "active";
+    ["active", "ended"].contains(&text("state"))
+        && ["call", "chat"].contains(&text("comm_type"))
+        && ["supported", "unsupported"].contains(&text("crm_support"))
+        && record.get("revision").is_some_and(Json::is_u64)
+        && person
+        && (blank("last_linked_at") || (time("last_linked_at") && end_user.is_some()))
+        && if active { blank("ended_at") } else { time("ended_at") }
+}
+
+/// Whether a path is an endpoint's, and of which segment and session, by splitting it.
+pub fn read_path(path: &str) -> Option<(&str, &str)> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let ["", "apps", "api", "v1", segment, id, "end_user"] =
+        *parts.strip_prefix(&[""]).filter(|_| parts.len() == 8).unwrap_or(&parts)
+    else {
+        return None;
+    };
+    let unreserved = |character: char| character.is_ascii_alphanumeric() || "-._~".contains(character);
+    ((1..=255).contains(&id.len()) && id.chars().all(unreserved)).then_some((segment, id))
 }
 
 /// Asks the crate and the model the same, and fails unless they agree on everything that can be seen.
