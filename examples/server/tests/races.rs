@@ -1,10 +1,12 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use midsession::{Answer, LinkError};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use crate::harness::Site;
@@ -33,23 +35,31 @@ async fn accepted_links_keep_their_distance_on_postgres() {
     }
 }
 
-/// Through two servers on one database.
+/// Through two servers on one database, and again on one session after another: not every start is a close one.
 async fn exactly_one_is_accepted(site: Site) {
     let servers = [site.server("30s"), site.server("30s")];
-    let id = servers[0].client().start_chat().await;
-    let mut clients = JoinSet::new();
-    for number in 0..64 {
-        let (client, id) = (servers[number % 2].client(), id.clone());
-        clients.spawn(async move { (number, client.link(&id, &format!("person-{number}")).await) });
+    let clients: Vec<_> = (0..64).map(|number| servers[number % 2].client()).collect();
+    for _ in 0..40 {
+        let id = clients[0].start_chat().await;
+        let start = Arc::new(Barrier::new(clients.len()));
+        let mut links = JoinSet::new();
+        for (number, client) in clients.iter().cloned().enumerate() {
+            let (id, start) = (id.clone(), start.clone());
+            links.spawn(async move {
+                // So that all are connected, and none has to be first.
+                assert_eq!(client.health().await, 200);
+                start.wait().await;
+                (number, client.link(&id, &format!("person-{number}")).await)
+            });
+        }
+        let (accepted, refused): (Vec<_>, Vec<_>) =
+            links.join_all().await.into_iter().partition(|(_, (status, _))| *status == 202);
+        assert_eq!(accepted.len(), 1, "{accepted:?}");
+        assert!(refused.iter().all(|(_, answer)| *answer == duplicate()), "{refused:?}");
+        let stored = clients[1].chat(&id).await;
+        assert_eq!(stored["end_user"]["identifier"], format!("person-{}", accepted[0].0));
+        assert_eq!(stored["revision"], 1);
     }
-    let answers = clients.join_all().await;
-
-    let (accepted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, (status, _))| *status == 202);
-    assert_eq!(accepted.len(), 1, "{accepted:?}");
-    assert!(refused.iter().all(|(_, answer)| *answer == duplicate()), "{refused:?}");
-    let stored = servers[1].client().chat(&id).await;
-    assert_eq!(stored["end_user"]["identifier"], format!("person-{}", accepted[0].0));
-    assert_eq!(stored["revision"], 1);
 }
 
 /// 10,000 requests over 100 sessions through two servers, judged by what the database saw being written.
