@@ -27,6 +27,7 @@ trap finish EXIT
 
 # start URL: the server on that database; its address is in $address.
 start() {
+    : >"$work/out"
     "$target/midsession-server" --listen 127.0.0.1:0 --token $token --interval 0s --database-url "$1" \
         >"$work/out" 2>"$work/log" &
     server=$!

@@ -1,21 +1,27 @@
 use std::time::Duration;
 
+use deadpool::managed::{self, Metrics, Object, PoolError, RecycleResult};
 use midsession::AnySession;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, PgPool, SqlitePool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection};
 use tokio::time::timeout;
 
 /// Where the sessions live: one row a session, the crate's own record in it.
 ///
 /// Sessions are changed without a lock or a transaction: by a write on condition of the revision that was read.
-#[derive(Clone, Debug)]
-pub enum Store {
+#[derive(Clone)]
+pub struct Store(Connections);
+
+#[derive(Clone)]
+enum Connections {
     /// One file, one server, or a few on the same machine.
-    Sqlite(SqlitePool),
+    Sqlite(Pool<SqliteConnectOptions>),
     /// Any number of servers.
-    Postgres(PgPool),
+    Postgres(Pool<PgConnectOptions>),
 }
+
+type Pool<O> = managed::Pool<Opener<O>>;
 
 /// What each version of the schema adds to the one before. Append to it, change nothing.
 const SCHEMA: [&str; 1] =
@@ -35,18 +41,27 @@ const ACQUIRE: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_secs(3);
 /// How long a connection may idle before it is tested ahead of its use.
 const FRESH: Duration = Duration::from_secs(1);
-const POSTGRES_CONNECTIONS: u32 = 16;
+const POSTGRES_CONNECTIONS: usize = 16;
 /// Any number will do that no one else takes for an advisory lock.
 const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7310582946120335)";
 
-/// The same SQL on either database.
+/// The same SQL on either database. A connection that failed is not used again.
 macro_rules! on {
-    ($store:expr, $pool:ident => $body:expr) => {
-        match $store {
-            Store::Sqlite($pool) => $body,
-            Store::Postgres($pool) => $body,
+    ($store:expr, $connection:ident => $body:expr) => {
+        match &$store.0 {
+            Connections::Sqlite(pool) => on!(pool, $connection, $body),
+            Connections::Postgres(pool) => on!(pool, $connection, $body),
         }
     };
+    ($pool:ident, $connection:ident, $body:expr) => {{
+        let mut object = $pool.get().await?;
+        let $connection = &mut *object;
+        let result = async { $body }.await;
+        if result.is_err() {
+            drop(Object::take(object));
+        }
+        result
+    }};
 }
 
 impl Store {
@@ -56,15 +71,15 @@ impl Store {
     /// The database cannot be reached, is none, or has a schema newer than this server's.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         let store = match url.split_once(':') {
-            Some(("sqlite", _)) => Self::sqlite(url.parse()?),
-            Some(("postgres" | "postgresql", _)) => Self::postgres(url.parse()?).await?,
+            Some(("sqlite", _)) => Self::sqlite(url.parse()?)?,
+            Some(("postgres" | "postgresql", _)) => Self::postgres(url.parse()?)?,
             _ => return Err(OpenError::Scheme),
         };
         store.migrate().await?;
         Ok(store)
     }
 
-    fn sqlite(options: SqliteConnectOptions) -> Self {
+    fn sqlite(options: SqliteConnectOptions) -> Result<Self, OpenError> {
         let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -73,34 +88,22 @@ impl Store {
             .busy_timeout(BUSY)
             .disable_statement_logging();
         // SQLite writes one at a time: a queue here is fairer than its busy handler's polling.
-        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        Self::Sqlite(pool.acquire_timeout(ACQUIRE).connect_lazy_with(options))
+        Ok(Self(Connections::Sqlite(pool(options, 1)?)))
     }
 
-    async fn postgres(options: PgConnectOptions) -> Result<Self, OpenError> {
+    fn postgres(options: PgConnectOptions) -> Result<Self, OpenError> {
         let options = options.application_name("midsession-server").disable_statement_logging();
-        // The pool would try until its time is up and then say no more than that.
-        timeout(PATIENCE, options.connect()).await.map_err(|_| OpenError::Silent)??.close().await?;
-        let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE);
-        let pool = pool.test_before_acquire(false).before_acquire(|connection, meta| {
-            Box::pin(async move {
-                if meta.idle_for > FRESH {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        });
-        Ok(Self::Postgres(pool.connect_lazy_with(options)))
+        Ok(Self(Connections::Postgres(pool(options, POSTGRES_CONNECTIONS)?)))
     }
 
     /// In one transaction that any other server at its start waits for.
     async fn migrate(&self) -> Result<(), OpenError> {
-        let (begin, lock) = match self {
-            Self::Sqlite(_) => ("BEGIN IMMEDIATE", "SELECT 1"),
-            Self::Postgres(_) => ("BEGIN", SCHEMA_LOCK),
+        let (begin, lock) = match &self.0 {
+            Connections::Sqlite(_) => ("BEGIN IMMEDIATE", "SELECT 1"),
+            Connections::Postgres(_) => ("BEGIN", SCHEMA_LOCK),
         };
-        on!(self, pool => {
-            let mut transaction = pool.begin_with(begin).await?;
+        on!(self, connection => {
+            let mut transaction = connection.begin_with(begin).await?;
             sqlx::query(lock).execute(&mut *transaction).await?;
             let versions = "CREATE TABLE IF NOT EXISTS midsession_schema (version BIGINT PRIMARY KEY)";
             sqlx::query(versions).execute(&mut *transaction).await?;
@@ -125,8 +128,10 @@ impl Store {
     pub async fn insert(&self, id: &str, session: &AnySession) -> Result<(), StoreError> {
         let (revision, record) = to_columns(session)?;
         in_time(async {
-            on!(self, pool => sqlx::query(INSERT).bind(id).bind(revision).bind(record).execute(pool).await.map(drop)?);
-            Ok(())
+            on!(self, connection => {
+                sqlx::query(INSERT).bind(id).bind(revision).bind(record).execute(connection).await?;
+                Ok(())
+            })
         })
         .await
     }
@@ -151,8 +156,7 @@ impl Store {
         decide: impl Fn(Option<&AnySession>) -> (T, Option<AnySession>),
     ) -> Result<T, StoreError> {
         in_time(async {
-            on!(self, pool => {
-                let mut connection = pool.acquire().await?;
+            on!(self, connection => {
                 for _ in 0..ATTEMPTS {
                     let found = sqlx::query_scalar(SELECT).bind(id).fetch_optional(&mut *connection).await?;
                     let found = found.map(|record: String| serde_json::from_str(&record)).transpose()?;
@@ -178,11 +182,40 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         in_time(async {
             // Not `SELECT 1`, which SQLite answers without a look at its file.
-            on!(self, pool => sqlx::query(SELECT).bind("").execute(pool).await.map(drop)?);
-            Ok(())
+            on!(self, connection => {
+                sqlx::query(SELECT).bind("").execute(connection).await?;
+                Ok(())
+            })
         })
         .await
     }
+}
+
+/// Opens the connections of a pool, and tests those that idled.
+///
+/// sqlx has a pool of its own, which asks the database after each use whether the connection still works: a third round
+/// trip beside the two of a link.
+struct Opener<O>(O);
+
+impl<O: ConnectOptions<Connection: Sized>> managed::Manager for Opener<O> {
+    type Type = O::Connection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> Result<O::Connection, sqlx::Error> {
+        self.0.connect().await
+    }
+
+    async fn recycle(&self, connection: &mut O::Connection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        if metrics.last_used() > FRESH {
+            connection.ping().await?;
+        }
+        Ok(())
+    }
+}
+
+fn pool<O: ConnectOptions<Connection: Sized>>(options: O, connections: usize) -> Result<Pool<O>, OpenError> {
+    let pool = Pool::builder(Opener(options)).runtime(deadpool::Runtime::Tokio1).max_size(connections);
+    Ok(pool.wait_timeout(Some(ACQUIRE)).create_timeout(Some(ACQUIRE)).recycle_timeout(Some(ACQUIRE)).build()?)
 }
 
 /// The revision is compared for being equal and nothing else, so its bits are enough of it.
@@ -209,6 +242,18 @@ pub enum OpenError {
     /// The database's own word.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// The runtime lacks what the pool needs.
+    #[error(transparent)]
+    Pool(#[from] managed::BuildError),
+}
+
+impl From<PoolError<sqlx::Error>> for OpenError {
+    fn from(error: PoolError<sqlx::Error>) -> Self {
+        match error {
+            PoolError::Backend(error) => Self::Database(error),
+            _ => Self::Silent,
+        }
+    }
 }
 
 /// Why a session was not read or written. `Display` is fit for a log: it repeats nothing that is stored.
@@ -228,12 +273,20 @@ pub enum StoreError {
     Record(#[from] serde_json::Error),
 }
 
+impl From<PoolError<sqlx::Error>> for StoreError {
+    fn from(error: PoolError<sqlx::Error>) -> Self {
+        match error {
+            PoolError::Backend(error) => Self::Database(error),
+            _ => Self::Silent,
+        }
+    }
+}
+
 /// A database's own messages may repeat values; its codes do not.
 fn reason(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => format!("code {}", error.code().unwrap_or_default()),
         sqlx::Error::Io(error) => error.kind().to_string(),
-        sqlx::Error::PoolTimedOut => "no connection was free in time".to_owned(),
         _ => "the connection broke".to_owned(),
     }
 }

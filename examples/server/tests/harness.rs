@@ -8,6 +8,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -128,7 +129,7 @@ impl Site {
 
     /// Has the database itself keep each change of a session, in the order of the writes.
     pub async fn audit(&self) -> Audit {
-        let statements: &[&str] = match &self.cluster {
+        let statements: &[&'static str] = match &self.cluster {
             None => &[
                 "CREATE TABLE audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, record TEXT)",
                 "CREATE TRIGGER audit AFTER UPDATE ON sessions BEGIN
@@ -141,17 +142,24 @@ impl Site {
                 "CREATE TRIGGER audit AFTER UPDATE ON sessions FOR EACH ROW EXECUTE FUNCTION audit()",
             ],
         };
-        let audit = match &self.cluster {
+        for statement in statements {
+            self.execute(statement).await;
+        }
+        match &self.cluster {
             None => Audit::Sqlite(sqlx::SqlitePool::connect(&self.url()).await.unwrap()),
             Some(_) => Audit::Postgres(sqlx::PgPool::connect(&self.url()).await.unwrap()),
-        };
-        for statement in statements {
-            match &audit {
-                Audit::Sqlite(pool) => sqlx::query(*statement).execute(pool).await.map(drop).unwrap(),
-                Audit::Postgres(pool) => sqlx::query(*statement).execute(pool).await.map(drop).unwrap(),
-            }
         }
-        audit
+    }
+
+    /// Past the server, on its database.
+    pub async fn execute(&self, statement: &'static str) {
+        if self.cluster.is_none() {
+            let mut connection = sqlx::SqliteConnection::connect(&self.url()).await.unwrap();
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+        } else {
+            let mut connection = sqlx::PgConnection::connect(&self.url()).await.unwrap();
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+        }
     }
 }
 
