@@ -1,0 +1,123 @@
+//! The two sides that `load.sh` compares: links over HTTP, and the same two statements bare on SQLite.
+//!
+//! ```text
+//! load http ADDRESS TOKEN CLIENTS SECONDS
+//! load sqlite FILE SECONDS
+//! ```
+//!
+//! Both change sessions `load-1` to `load-10000`, picked at random, and print one line: accepted links a second, then
+//! the latency's median, 95th and 99th percentile and greatest, in milliseconds.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (seconds, latencies) = match arguments[..] {
+        ["http", address, token, clients, seconds] => {
+            let end = Instant::now() + Duration::from_secs(seconds.parse()?);
+            (seconds, http(address, token, clients.parse()?, end).await?)
+        }
+        ["sqlite", file, seconds] => {
+            let end = Instant::now() + Duration::from_secs(seconds.parse()?);
+            (seconds, sqlite(file, end).await?)
+        }
+        _ => return Err("load http ADDRESS TOKEN CLIENTS SECONDS | load sqlite FILE SECONDS".into()),
+    };
+    report(latencies, seconds.parse()?);
+    Ok(())
+}
+
+async fn http(address: &str, token: &str, clients: u64, end: Instant) -> Outcome<Vec<Duration>> {
+    let mut running = JoinSet::new();
+    for client in 0..clients {
+        running.spawn(link_until(end, address.to_owned(), token.to_owned(), client));
+    }
+    let mut latencies = Vec::new();
+    for client in running.join_all().await {
+        latencies.extend(client?);
+    }
+    Ok(latencies)
+}
+
+/// As bare as a client can be, so that the two cores go to the server and its database.
+async fn link_until(end: Instant, address: String, token: String, seed: u64) -> Outcome<Vec<Duration>> {
+    let mut stream = TcpStream::connect(&address).await?;
+    stream.set_nodelay(true)?;
+    let (mut random, mut latencies, mut reply) = (Random(seed), Vec::new(), [0; 1024]);
+    while Instant::now() < end {
+        let body =
+            format!(r#"{{"identifier":"person-{}","name":"John Doe","email":"johndoe@example.com"}}"#, random.next());
+        let request = format!(
+            "POST /apps/api/v1/chats/load-{}/end_user HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            random.next() % 10_000 + 1,
+            body.len()
+        );
+        let started = Instant::now();
+        stream.write_all(request.as_bytes()).await?;
+        let mut length = 0;
+        while !reply[..length].ends_with(b"}") {
+            match stream.read(&mut reply[length..]).await? {
+                0 => return Err("the server broke off".into()),
+                read => length += read,
+            }
+        }
+        if !reply.starts_with(b"HTTP/1.1 202 ") {
+            return Err(String::from_utf8_lossy(&reply[..length]).into());
+        }
+        latencies.push(started.elapsed());
+    }
+    Ok(latencies)
+}
+
+async fn sqlite(file: &str, end: Instant) -> Outcome<Vec<Duration>> {
+    let options = SqliteConnectOptions::new().filename(file).synchronous(SqliteSynchronous::Full);
+    let mut connection = options.disable_statement_logging().connect().await?;
+    let (mut random, mut latencies) = (Random(0), Vec::new());
+    while Instant::now() < end {
+        let started = Instant::now();
+        change(&mut connection, &format!("load-{}", random.next() % 10_000 + 1)).await?;
+        latencies.push(started.elapsed());
+    }
+    Ok(latencies)
+}
+
+async fn change(connection: &mut SqliteConnection, id: &str) -> Outcome<()> {
+    let select = "SELECT revision, record FROM sessions WHERE id = $1";
+    let (revision, record): (i64, String) = sqlx::query_as(select).bind(id).fetch_one(&mut *connection).await?;
+    let update = "UPDATE sessions SET revision = $1, record = $2 WHERE id = $3 AND revision = $4";
+    let record = record.replace(&format!(r#""revision":{revision}"#), &format!(r#""revision":{}"#, revision + 1));
+    let update = sqlx::query(update).bind(revision + 1).bind(record).bind(id).bind(revision);
+    let changed = update.execute(connection).await?.rows_affected();
+    if changed == 1 { Ok(()) } else { Err("no row was changed".into()) }
+}
+
+fn report(mut latencies: Vec<Duration>, seconds: f64) {
+    latencies.sort();
+    let at = |share: usize| {
+        latencies.get((latencies.len() * share / 1000).min(latencies.len() - 1)).unwrap().as_secs_f64() * 1e3
+    };
+    let rate = f64::from(u32::try_from(latencies.len()).unwrap()) / seconds;
+    println!("{rate:.0} {:.2} {:.2} {:.2} {:.2}", at(500), at(950), at(990), at(1000));
+}
+
+/// Knuth's generator, more than enough to pick sessions.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(1).wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+}

@@ -1,0 +1,227 @@
+use std::sync::Arc;
+
+use axum::RequestPartsExt;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post};
+use axum::{Extension, Router, middleware};
+use midsession::{Answer, AnySession, CommType, DuplicatePolicy, Endpoint, LinkRequest, Session, apply_link};
+use serde::de::IgnoredAny;
+use time::OffsetDateTime;
+use tower_http::catch_panic::CatchPanicLayer;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::door::{self, JsonBody};
+use crate::openapi::{
+    self, BodyDoor, CommTypeParam, Door, LinkBody, Message, NewSession, Record, SessionParams, Started,
+};
+use crate::reply::Reply;
+use crate::{Store, Token};
+
+pub(crate) const HEALTH: &str = "/healthz";
+/// The route of the contract, as the log names it.
+pub(crate) const END_USER: &str = "/apps/api/v1/{comm_type}/{session_id}/end_user";
+
+/// What the handlers work with.
+pub struct App {
+    /// Where the sessions live.
+    pub store: Store,
+    /// What counts as a duplicate.
+    pub policy: DuplicatePolicy,
+    /// What every request but `/healthz` must show.
+    pub token: Token,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+/// Tells the time: the machine's in the server, any in a test.
+pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
+
+type Shared = State<Arc<App>>;
+
+/// The server's routes, and the door before them.
+pub fn router(app: App) -> Router {
+    let app = Arc::new(app);
+    let mut router = Router::new().route(HEALTH, get(health)).route("/openapi.json", get(describe));
+    for (base, comm_type) in [("/apps/api/v1/calls", CommType::Call), ("/apps/api/v1/chats", CommType::Chat)] {
+        let sessions = Router::new()
+            .route(base, post(start))
+            .route(&format!("{base}/{{session_id}}"), get(show))
+            .route(&format!("{base}/{{session_id}}/end"), post(end));
+        router = router.merge(sessions.layer(Extension(comm_type)));
+    }
+    router
+        // The contract's route is the crate's to recognise: it takes any comm type, even none, and a doubled slash.
+        .fallback(end_user)
+        .method_not_allowed_fallback(async || Reply::method_not_allowed(None))
+        .layer(middleware::from_fn_with_state(app.clone(), door::authorize))
+        .layer(CatchPanicLayer::custom(door::panicked))
+        .layer(middleware::from_fn(door::log))
+        .with_state(app)
+}
+
+/// Link a session to its verified end user
+#[utoipa::path(
+    post,
+    path = "/apps/api/v1/{comm_type}/{session_id}/end_user",
+    params(SessionParams),
+    request_body = LinkBody,
+    responses(
+        (status = 202, description = "Linked: `accepted`", body = Message),
+        (status = 400, description = "Refused", body = Message,
+            headers(("Retry-After" = u64, description = "On a duplicate: the seconds until it is none"))),
+        (status = 404, description = "Neither calls nor chats, or no such session of that kind", body = Message),
+        Door, BodyDoor,
+    )
+)]
+pub(crate) async fn end_user(State(app): Shared, method: Method, uri: Uri, request: Request) -> Result<Reply, Reply> {
+    let endpoint = Endpoint::parse(uri.path()).ok_or(Reply::NOT_FOUND)?;
+    if method != Method::POST {
+        return Err(Reply::method_not_allowed(Some("POST")));
+    }
+    let body = JsonBody::from_request(request, &app).await?;
+    let link: LinkRequest<'_> = body.parse().map_err(|_| Reply::INVALID_JSON)?;
+    let link = link.with_comm_type(endpoint.comm_type());
+    let decide = |session: Option<&AnySession>| {
+        let decision = apply_link(session, &link, &app.policy, (app.clock)());
+        let answer = Answer::from(&decision);
+        match decision {
+            Ok(accepted) => (Reply::answer(answer, Ok(accepted.change())), Some(accepted.into_session().into())),
+            Err(error) => (Reply::answer(answer, Err(error)), None),
+        }
+    };
+    Ok(app.store.change(endpoint.session_id(), decide).await?)
+}
+
+/// Start a session
+#[utoipa::path(
+    post,
+    path = "/apps/api/v1/{comm_type}",
+    params(CommTypeParam),
+    request_body = Option<NewSession>,
+    responses(
+        (status = 201, description = "Started", body = Started, links(
+            ("link" = (operation_id = "end_user", parameters(
+                ("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")
+            ))),
+            ("end" = (operation_id = "end", parameters(
+                ("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")
+            ))),
+            ("show" = (operation_id = "show", parameters(
+                ("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")
+            ))),
+        )),
+        (status = 400, description = "The body is no JSON, or no new session", body = Message),
+        (status = 404, description = "Neither calls nor chats", body = Message),
+        Door, BodyDoor,
+    )
+)]
+pub(crate) async fn start(
+    State(app): Shared,
+    Extension(comm_type): Extension<CommType>,
+    body: JsonBody,
+) -> Result<Reply, Reply> {
+    let new: Option<NewSession> =
+        body.parse().map_err(|error| if error.is_data() { Reply::INVALID_CRM } else { Reply::INVALID_JSON })?;
+    let session = Session::start(comm_type).with_crm_support(new.and_then(|new| new.crm).unwrap_or_default());
+    let id = new_id((app.clock)());
+    app.store.insert(&id, &session.into()).await?;
+    Ok(Reply::started(&id))
+}
+
+/// End a session for good
+#[utoipa::path(
+    post,
+    path = "/apps/api/v1/{comm_type}/{session_id}/end",
+    params(SessionParams),
+    responses(
+        (status = 200, description = "Ended, now or before: `ended`", body = Message),
+        (status = 400, description = "The body is no JSON", body = Message),
+        (status = 404, description = "No such session", body = Message),
+        Door, BodyDoor,
+    )
+)]
+pub(crate) async fn end(State(app): Shared, session: SessionPath, body: JsonBody) -> Result<Reply, Reply> {
+    body.parse::<IgnoredAny>().map_err(|_| Reply::INVALID_JSON)?;
+    let decide = |found: Option<&AnySession>| match session.of_its_type(found) {
+        None => (Reply::NOT_FOUND, None),
+        Some(AnySession::Ended(_)) => (Reply::ENDED, None),
+        Some(active) => (Reply::ENDED, Some(active.clone().end((app.clock)()))),
+    };
+    Ok(app.store.change(&session.id, decide).await?)
+}
+
+/// Show a session
+#[utoipa::path(
+    get,
+    path = "/apps/api/v1/{comm_type}/{session_id}",
+    params(SessionParams),
+    responses(
+        (status = 200, description = "The session as it is stored", body = Record),
+        (status = 404, description = "No such session", body = Message),
+        Door,
+    )
+)]
+pub(crate) async fn show(State(app): Shared, session: SessionPath) -> Result<Reply, Reply> {
+    let found = app.store.load(&session.id).await?;
+    let found = session.of_its_type(found.as_ref()).ok_or(Reply::NOT_FOUND)?;
+    Ok(Reply::session(found)?)
+}
+
+/// Whether the database answers
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    security(()),
+    responses(
+        (status = 200, description = "It does: `ok`", body = Message),
+        (status = 405, description = "No such method here", body = Message),
+        (status = 503, description = "It does not", body = Message),
+    )
+)]
+pub(crate) async fn health(State(app): Shared) -> Result<Reply, Reply> {
+    app.store.ping().await?;
+    Ok(Reply::HEALTHY)
+}
+
+/// This description
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    responses((status = 200, description = "An `OpenAPI` document", body = serde_json::Value), Door)
+)]
+pub(crate) async fn describe() -> Reply {
+    Reply::json(openapi::description())
+}
+
+/// The session a path names.
+pub(crate) struct SessionPath {
+    comm_type: CommType,
+    id: String,
+}
+
+impl SessionPath {
+    /// A session of the other comm type is as good as none.
+    fn of_its_type<'a>(&self, found: Option<&'a AnySession>) -> Option<&'a AnySession> {
+        found.filter(|session| session.comm_type() == self.comm_type)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
+    type Rejection = Reply;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Reply> {
+        let path: Result<(Path<String>, Extension<CommType>), _> = parts.extract_with_state(state).await;
+        let (Path(id), Extension(comm_type)) = path.map_err(|_| Reply::NOT_FOUND)?;
+        let known = Endpoint::new(comm_type, &id).is_some();
+        known.then_some(Self { comm_type, id }).ok_or(Reply::NOT_FOUND)
+    }
+}
+
+/// Random enough not to be guessed, and in the order of time, as an index likes it.
+fn new_id(now: OffsetDateTime) -> String {
+    let seconds = now.unix_timestamp().try_into().unwrap_or_default();
+    // Without a counter, which would take from the randomness.
+    Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.nanosecond())).to_string()
+}

@@ -1,0 +1,19 @@
+//! The reference server of [`midsession`]: its decision in HTTP, on SQLite and PostgreSQL.
+//!
+//! Read it in this order: [`http`](router) routes a request to a handler; the handler asks the [`Store`] to change one
+//! session by [`midsession::apply_link`]; the reply is the crate's answer, byte for byte. What a request must pass
+//! before that is in `door`, and what listens on the socket in `server`.
+
+mod config;
+mod door;
+mod http;
+mod openapi;
+mod reply;
+mod server;
+mod store;
+
+pub use config::Config;
+pub use door::Token;
+pub use http::{App, Clock, router};
+pub use server::serve;
+pub use store::{Store, StoreError};
