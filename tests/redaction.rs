@@ -208,4 +208,8 @@ fn debug_still_says_which_fields_there_are() {
     let end_user = EndUser::new(IDENTIFIER).unwrap().with_name(NAME).unwrap();
     let expected = "EndUser { identifier: <redacted>, name: Some(<redacted>), email: None, phone: None }";
     assert_eq!(format!("{end_user:?}"), expected);
+    let request = LinkRequest { name: NAME.into(), phone: Param::NotText, ..LinkRequest::default() };
+    let expected =
+        "LinkRequest { comm_type: Blank, identifier: Blank, name: Text(<redacted>), email: Blank, phone: NotText }";
+    assert_eq!(format!("{request:?}"), expected);
 }
