@@ -212,3 +212,16 @@ impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<T> {
         Ok(T::other())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::de::Expected;
+
+    use super::*;
+
+    #[test]
+    fn a_formats_own_refusal_says_that_a_value_was_expected() {
+        let visitor: &dyn Expected = &AnyVisitor::<Whole>(PhantomData);
+        assert_eq!(visitor.to_string(), "a value");
+    }
+}
