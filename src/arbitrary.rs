@@ -102,6 +102,25 @@ impl<'a> Arbitrary<'a> for Session<Active> {
 
 /// Any moment that a decision may be asked for, the earliest and the latest that `time` can hold included, in UTC.
 ///
+/// A fuzz target takes it, and all else that a decision depends on, from the fuzzer's bytes:
+///
+/// ```
+/// use arbitrary::Unstructured;
+/// use midsession::{AnySession, Answer, DuplicatePolicy, LinkRequest, apply_link, arbitrary_moment};
+///
+/// fn target(bytes: &[u8]) -> arbitrary::Result<()> {
+///     let mut u = Unstructured::new(bytes);
+///     let session: Option<AnySession> = u.arbitrary()?;
+///     let policy: DuplicatePolicy = u.arbitrary()?;
+///     let now = arbitrary_moment(&mut u)?;
+///     let request: LinkRequest = u.arbitrary()?;
+///     let answer = Answer::from(&apply_link(session.as_ref(), &request, &policy, now));
+///     assert!([202, 400, 404].contains(&answer.status));
+///     Ok(())
+/// }
+/// # assert!((0..=255).any(|byte| target(&[byte; 512]).is_ok()));
+/// ```
+///
 /// # Errors
 /// - As any [`Arbitrary`]: the bytes are used up.
 pub fn arbitrary_moment(u: &mut Unstructured<'_>) -> Result<OffsetDateTime> {

@@ -90,9 +90,9 @@
 //!
 //! # Features
 //! None is on by default.
-//! - `arbitrary`: every public input type from a fuzzer's bytes.
+//! - `arbitrary`: every public input type from a fuzzer's bytes, as `arbitrary_moment` shows.
 //! - `conformance`: the kit by which a crate that wraps this one in a transport knows that it answers exactly.
-//! - `proptest`: strategies for every public input type, the ends of every range included.
+//! - `proptest`: strategies for every public input type, the ends of every range included; see `strategies`.
 #![deny(
     clippy::disallowed_methods,
     clippy::disallowed_types,
