@@ -67,14 +67,3 @@ pub fn any_moment() -> impl Strategy<Value = OffsetDateTime> {
         utc.checked_to_offset(UtcOffset::from_whole_seconds(offset).unwrap()).unwrap_or(utc)
     })
 }
-
-/// Any interval, its ends and small ones more often than chance would have them.
-pub fn any_interval() -> impl Strategy<Value = Duration> {
-    prop_oneof![
-        Just(Duration::ZERO),
-        Just(Duration::from_nanos(1)),
-        Just(Duration::MAX),
-        (0..=100_u64, 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos)),
-        (any::<u64>(), 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos)),
-    ]
-}

@@ -4,15 +4,13 @@ use core::time::Duration;
 
 use midsession::{
     Accepted, Active, Answer, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, LinkError, Session,
-    apply_link,
+    apply_link, strategies,
 };
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use time::ext::NumericalDuration as _;
 
-use crate::common::{
-    EARLIEST, INTERVAL, LATEST, NOW, POLICY, any_interval, any_moment, assert_answer, end_user, linked, request,
-};
+use crate::common::{EARLIEST, INTERVAL, LATEST, NOW, POLICY, any_moment, assert_answer, end_user, linked, request};
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
@@ -172,7 +170,7 @@ proptest! {
         far in any_moment(),
         near in -5_000_000_000..5_000_000_000_i64,
         nearby in any::<bool>(),
-        interval in any_interval(),
+        interval in strategies::interval(),
     ) {
         let now = if nearby { last.saturating_add(time::Duration::nanoseconds(near)) } else { far };
         let elapsed = now.unix_timestamp_nanos() - last.unix_timestamp_nanos();

@@ -2,10 +2,8 @@
 
 use core::time::Duration;
 
-use midsession::{DuplicatePolicy, DuplicateScope};
+use midsession::{DuplicatePolicy, DuplicateScope, strategies};
 use proptest::prelude::*;
-
-use crate::common::any_interval;
 
 #[test]
 fn it_reads_from_json_and_toml() {
@@ -80,7 +78,7 @@ fn it_is_written_as_a_person_would() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(interval in any_interval(), same in any::<bool>()) {
+    fn what_is_written_is_read_back(interval in strategies::interval(), same in any::<bool>()) {
         let scope = if same { DuplicateScope::SameIdentifier } else { DuplicateScope::Session };
         let policy = DuplicatePolicy::new(interval).with_scope(scope);
         let text = serde_json::to_string(&policy).unwrap();
