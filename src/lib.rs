@@ -109,9 +109,11 @@
 
 mod answer;
 #[cfg(feature = "arbitrary")]
+#[path = "testing/arbitrary.rs"]
 mod arbitrary;
 mod comm_type;
 #[cfg(feature = "conformance")]
+#[path = "testing/conformance.rs"]
 pub mod conformance;
 mod email;
 mod end_user;
@@ -124,9 +126,11 @@ mod policy;
 mod record;
 mod request;
 #[cfg(any(feature = "arbitrary", feature = "proptest"))]
+#[path = "testing/samples.rs"]
 mod samples;
 mod session;
 #[cfg(feature = "proptest")]
+#[path = "testing/strategies.rs"]
 pub mod strategies;
 mod wire;
 

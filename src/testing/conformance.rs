@@ -37,7 +37,7 @@
 //! no [`Endpoint`], authentication and limits on size are your transport's own, and yours to test.
 //!
 //! # For other languages
-//! The cases are data: [`JSON`], in this crate's sources `src/conformance/cases.json`. The file says itself how it is
+//! The cases are data: [`JSON`], in this crate's sources `src/testing/conformance/cases.json`. The file says itself how it is
 //! read, under `format`.
 
 use core::time::Duration;

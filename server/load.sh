@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Accepted links a second and their latency on each database, beside the same two statements run bare in the same run:
 # by pgbench on PostgreSQL, by a plain loop on SQLite. Prints each round, then the medians as ratios.
-#   CLIENTS=16 SECONDS_EACH=10 ROUNDS=3 examples/server/load.sh
+#   CLIENTS=16 SECONDS_EACH=10 ROUNDS=3 server/load.sh
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/.."
 
 clients=${CLIENTS:-16} seconds=${SECONDS_EACH:-10} rounds=${ROUNDS:-3} token=load-token
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
