@@ -17,7 +17,7 @@ use crate::openapi::{
     self, BodyDoor, CommTypeParam, Door, LinkBody, Message, NewSession, Record, SessionParams, Started,
 };
 use crate::reply::Reply;
-use crate::{Store, Token};
+use crate::{LegacyStore as Store, Token};
 
 pub(crate) const HEALTH: &str = "/healthz";
 /// The route of the contract, as the log names it.

@@ -7,6 +7,7 @@
 mod config;
 mod door;
 mod http;
+mod legacy;
 mod openapi;
 mod reply;
 mod server;
@@ -16,4 +17,5 @@ pub use config::Config;
 pub use door::Token;
 pub use http::{App, Clock, router};
 pub use server::serve;
-pub use store::{Store, StoreError};
+pub use legacy::{Store as LegacyStore, StoreError as LegacyError};
+pub use store::{Change, Found, Store, StoreError, UnreadableRecord, Written};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use midsession_server::{App, Config, Store, router, serve};
+use midsession_server::{App, Config, LegacyStore as Store, router, serve};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};

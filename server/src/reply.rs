@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use midsession::{Answer, AnySession, LinkChange, LinkError};
 
-use crate::StoreError;
+use crate::LegacyError as StoreError;
 
 /// What is sent, and its kind for the log.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use midsession::conformance::{Case, Reply, cases};
-use midsession_server::{App, Store, Token, router, serve};
+use midsession_server::{App, LegacyStore as Store, Token, router, serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
