@@ -63,11 +63,49 @@ impl From<&LinkError> for Answer {
     }
 }
 
+impl From<LinkError> for Answer {
+    fn from(error: LinkError) -> Self {
+        Self::from(&error)
+    }
+}
+
 impl From<&Result<Accepted, LinkError>> for Answer {
     fn from(decision: &Result<Accepted, LinkError>) -> Self {
         match decision {
             Ok(accepted) => accepted.into(),
             Err(error) => error.into(),
         }
+    }
+}
+
+/// The whole HTTP response: the status, the body, `content-type: application/json`, and `retry-after` where there is a
+/// wait. An answer of your own takes the same way; a status that HTTP does not have becomes a 500.
+///
+/// ```
+/// use midsession::{Answer, LinkError};
+///
+/// let response: http::Response<&str> = Answer::from(LinkError::NotFound).into();
+/// assert_eq!(response.status(), 404);
+/// assert_eq!(response.headers()["content-type"], "application/json");
+/// assert_eq!(*response.body(), r#"{"message":"Not Found"}"#);
+///
+/// let body = r#"{"message":"try again"}"#;
+/// let wait = Some(core::time::Duration::from_millis(1500));
+/// let busy: http::Response<String> = Answer { status: 503, body, retry_after: wait }.into();
+/// assert_eq!(busy.headers()["retry-after"], "2");
+/// ```
+#[cfg(feature = "http")]
+impl<B: From<&'static str>> From<Answer> for http::Response<B> {
+    fn from(answer: Answer) -> Self {
+        use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+
+        let mut response = Self::new(answer.body.into());
+        *response.status_mut() =
+            http::StatusCode::from_u16(answer.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = answer.retry_after_secs() {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }

@@ -1,6 +1,5 @@
-use strum::{Display, EnumString, IntoStaticStr, VariantArray};
-
 use crate::wire::serde_words;
+use crate::words::words;
 
 /// The kind of a support session: a call or a chat.
 ///
@@ -15,10 +14,7 @@ use crate::wire::serde_words;
 /// assert_eq!(CommType::Call.to_string(), "call");
 /// assert!("Chat".parse::<CommType>().is_err());
 /// ```
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr, VariantArray,
-)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CommType {
     /// A voice call, `…/calls/:call_id/…`.
     Call,
@@ -26,4 +22,5 @@ pub enum CommType {
     Chat,
 }
 
-serde_words!(CommType, "comm_type", "`call` or `chat`");
+words!(CommType as "comm_type": Call = "call", Chat = "chat");
+serde_words!(CommType);

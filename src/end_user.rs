@@ -2,9 +2,9 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use strum::{Display, IntoStaticStr, VariantArray};
 
 use crate::param::is_blank;
+use crate::words::words;
 use crate::{LinkRequest, email, limits};
 
 /// The verified person a session is linked to. Always valid: there is no way to build another.
@@ -78,7 +78,7 @@ impl EndUser {
     /// The same person with this phone number; with none if it is blank.
     ///
     /// # Errors
-    /// - [`EndUserError::Invalid`]: it has no ASCII digit, holds control characters, or more than
+    /// - [`EndUserError::Invalid`]: it has no digit of any script (`char::is_numeric`), holds control characters, or more than
     ///   [`PHONE_MAX_CHARS`](limits::PHONE_MAX_CHARS) characters.
     pub fn with_phone(self, phone: impl AsRef<str>) -> Result<Self, EndUserError> {
         let phone = EndUserField::Phone.check(phone.as_ref())?;
@@ -158,8 +158,7 @@ fn present(field: &str) -> Option<&str> {
 /// A field of an [`EndUser`]; its text is the field's name in the published contract.
 ///
 /// The variants stand in the order in which a request's fields are judged. Exhaustive on purpose: the contract is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndUserField {
     /// `identifier`, the unique external id.
     Identifier,
@@ -170,6 +169,8 @@ pub enum EndUserField {
     /// `phone`.
     Phone,
 }
+
+words!(EndUserField as "field": Identifier = "identifier", Name = "name", Email = "email", Phone = "phone");
 
 impl EndUserField {
     /// The greatest length of the field in characters, from [`limits`].
@@ -192,7 +193,7 @@ impl EndUserField {
             && match self {
                 Self::Identifier | Self::Name => true,
                 Self::Email => email::is_email(text),
-                Self::Phone => text.bytes().any(|byte| byte.is_ascii_digit()),
+                Self::Phone => text.chars().any(char::is_numeric),
             }
     }
 

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::fmt;
 
 use crate::limits::SESSION_ID_MAX_CHARS;
@@ -31,7 +30,7 @@ pub struct Endpoint<'a> {
 impl<'a> Endpoint<'a> {
     /// The endpoint that `path` names; none if it is another path.
     ///
-    /// Any comm type is taken as it stands, for the decision to judge; the published base URI's doubled slash
+    /// Any comm type is taken, for the decision to judge; the published base URI's doubled slash
     /// (`//apps/api/v1/…`) is accepted. A session id is 1 to [`SESSION_ID_MAX_CHARS`] of RFC 3986's unreserved characters
     /// (letters, digits, `-`, `.`, `_`, `~`; *ours*): nothing is percent-decoded.
     #[must_use]
@@ -52,12 +51,14 @@ impl<'a> Endpoint<'a> {
         is_session_id(session_id).then_some(Self { segment, session_id })
     }
 
-    /// `call` for `calls`, `chat` for `chats`, else the path's segment as it stands (blank, if it is empty).
-    pub fn comm_type(&self) -> Param<'a> {
+    /// `call` for `calls`, `chat` for `chats`, [`Param::Blank`] for an empty segment, and [`Param::NotText`] for any other
+    /// (the singular `call` and `chat` too: a session has one URL), which the decision answers with 404.
+    pub fn comm_type(&self) -> Param<'static> {
         match self.segment {
             CALLS => CommType::Call.into(),
             CHATS => CommType::Chat.into(),
-            other => Cow::Borrowed(other).into(),
+            "" => Param::Blank,
+            _ => Param::NotText,
         }
     }
 

@@ -1,7 +1,7 @@
+use core::fmt;
 use core::time::Duration;
 
-use strum::{Display, EnumDiscriminants, IntoStaticStr, VariantArray};
-
+use crate::words::words;
 use crate::{CommType, EndUserField};
 
 /// Why a session is not linked: the rows 1 to 8 of the [decision table](crate#the-decision).
@@ -16,39 +16,21 @@ use crate::{CommType, EndUserField};
 /// let error = LinkError::AlreadyEnded(CommType::Call);
 /// assert_eq!(error.to_string(), "Call is already ended");
 /// assert_eq!(error.kind(), LinkErrorKind::AlreadyEnded);
-/// assert_eq!(error.kind().to_string(), "already_ended"); // for a log or a metric
+/// assert_eq!(error.kind().as_str(), "already_ended"); // for a log or a metric
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error, EnumDiscriminants)]
-#[strum_discriminants(
-    name(LinkErrorKind),
-    doc = "What kind of [`LinkError`] it is, without its data; its text is a word for logs and metrics.",
-    derive(Hash, PartialOrd, Ord, Display, IntoStaticStr, VariantArray),
-    strum(serialize_all = "snake_case")
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum LinkError {
     /// Rows 1 and 2: a required param is blank.
-    #[error("{}", self.message())]
-    #[strum_discriminants(doc = "[`LinkError::MissingParam`]")]
     MissingParam(RequiredParam),
     /// Row 3 (*ours*): a field is present but unacceptable.
-    #[error("{}", self.message())]
-    #[strum_discriminants(doc = "[`LinkError::InvalidParam`]")]
     InvalidParam(EndUserField),
     /// Row 4: the comm type is neither call nor chat. Row 5: the session is of the other one, or unknown (*ours*).
-    #[error("{}", self.message())]
-    #[strum_discriminants(doc = "[`LinkError::NotFound`]")]
     NotFound,
     /// Row 6: the session, which is of this comm type, has ended.
-    #[error("{}", self.message())]
-    #[strum_discriminants(doc = "[`LinkError::AlreadyEnded`]")]
     AlreadyEnded(CommType),
     /// Row 7: the session's CRM takes no such update.
-    #[error("{}", self.message())]
-    #[strum_discriminants(doc = "[`LinkError::UnsupportedCrm`]")]
     UnsupportedCrm,
     /// Row 8: a link was accepted too short a while ago.
-    #[error("{}", self.message())]
-    #[strum_discriminants(doc = "[`LinkError::Duplicate`]")]
     Duplicate {
         /// How long to wait, exactly and never zero: at `now + retry_after` the same request is no duplicate, and one
         /// nanosecond earlier it still is. [`Duration::MAX`] stands for anything longer.
@@ -58,8 +40,15 @@ pub enum LinkError {
 
 impl LinkError {
     /// The kind of this error, without its data.
-    pub fn kind(&self) -> LinkErrorKind {
-        self.into()
+    pub const fn kind(&self) -> LinkErrorKind {
+        match self {
+            Self::MissingParam(_) => LinkErrorKind::MissingParam,
+            Self::InvalidParam(_) => LinkErrorKind::InvalidParam,
+            Self::NotFound => LinkErrorKind::NotFound,
+            Self::AlreadyEnded(_) => LinkErrorKind::AlreadyEnded,
+            Self::UnsupportedCrm => LinkErrorKind::UnsupportedCrm,
+            Self::Duplicate { .. } => LinkErrorKind::Duplicate,
+        }
     }
 
     pub(crate) const fn message(&self) -> &'static str {
@@ -91,6 +80,40 @@ impl LinkError {
     }
 }
 
+impl fmt::Display for LinkError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.message())
+    }
+}
+
+/// The kind of a [`LinkError`], without its data; its text is a word for logs and metrics.
+///
+/// ```
+/// use midsession::{LinkError, LinkErrorKind};
+///
+/// assert_eq!(LinkError::NotFound.kind(), LinkErrorKind::NotFound);
+/// assert_eq!(LinkErrorKind::NotFound.as_str(), "not_found");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LinkErrorKind {
+    /// [`LinkError::MissingParam`]
+    MissingParam,
+    /// [`LinkError::InvalidParam`]
+    InvalidParam,
+    /// [`LinkError::NotFound`]
+    NotFound,
+    /// [`LinkError::AlreadyEnded`]
+    AlreadyEnded,
+    /// [`LinkError::UnsupportedCrm`]
+    UnsupportedCrm,
+    /// [`LinkError::Duplicate`]
+    Duplicate,
+}
+
+words!(LinkErrorKind as "kind":
+    MissingParam = "missing_param", InvalidParam = "invalid_param", NotFound = "not_found",
+    AlreadyEnded = "already_ended", UnsupportedCrm = "unsupported_crm", Duplicate = "duplicate");
+
 /// A message, alone and as the body of an answer.
 pub(crate) struct Text {
     pub(crate) message: &'static str,
@@ -105,11 +128,12 @@ macro_rules! text {
 pub(crate) use text;
 
 /// A param that a request must have; its text is the param's name in the published contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Display, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RequiredParam {
     /// `comm_type`, which the transport takes from the path.
     CommType,
     /// `identifier`, of the body.
     Identifier,
 }
+
+words!(RequiredParam as "param": CommType = "comm_type", Identifier = "identifier");

@@ -92,6 +92,7 @@
 //! None is on by default.
 //! - `arbitrary`: every public input type from a fuzzer's bytes, as `arbitrary_moment` shows.
 //! - `conformance`: the kit by which a crate that wraps this one in a transport knows that it answers exactly.
+//! - `http`: an [`Answer`] becomes an `http::Response`, for axum, tower, hyper, lambda and the like.
 //! - `proptest`: strategies for every public input type, the ends of every range included; see `strategies`.
 #![deny(
     clippy::disallowed_methods,
@@ -121,6 +122,7 @@ mod endpoint;
 mod error;
 pub mod limits;
 mod link;
+mod owned_link_request;
 mod param;
 mod policy;
 mod record;
@@ -133,6 +135,7 @@ mod session;
 #[path = "testing/strategies.rs"]
 pub mod strategies;
 mod wire;
+mod words;
 
 pub use answer::Answer;
 #[cfg(feature = "arbitrary")]
@@ -142,10 +145,12 @@ pub use end_user::{EndUser, EndUserError, EndUserField};
 pub use endpoint::Endpoint;
 pub use error::{LinkError, LinkErrorKind, RequiredParam};
 pub use link::{Accepted, LinkChange, apply_link};
+pub use owned_link_request::OwnedLinkRequest;
 pub use param::Param;
 pub use policy::{DuplicatePolicy, DuplicateScope};
 pub use request::LinkRequest;
 pub use session::{Active, AnySession, CrmSupport, Ended, Session, State};
+pub use words::ParseWordError;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

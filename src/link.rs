@@ -1,8 +1,8 @@
-use strum::{Display, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 
 use crate::end_user::Fields;
 use crate::session::{Active, next};
+use crate::words::words;
 use crate::{
     AnySession, CommType, CrmSupport, DuplicatePolicy, EndUser, LinkError, LinkRequest, RequiredParam, Session,
 };
@@ -137,8 +137,7 @@ impl Accepted {
 /// What an accepted link made of a session's end user.
 ///
 /// Exhaustive on purpose: there is no fifth way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LinkChange {
     /// There was none before.
     First,
@@ -149,3 +148,5 @@ pub enum LinkChange {
     /// Another person: everything was replaced, nothing of the former one was carried over.
     Relinked,
 }
+
+words!(LinkChange as "change": First = "first", Unchanged = "unchanged", Refreshed = "refreshed", Relinked = "relinked");

@@ -52,6 +52,25 @@ impl<'a> Param<'a> {
         }
     }
 
+    /// The same param, owning its text: for a queue, or a task that outlives the request's bytes.
+    ///
+    /// ```
+    /// use midsession::Param;
+    ///
+    /// let body = String::from("abc");
+    /// let param: Param<'static> = Param::from(&body).into_owned();
+    /// drop(body);
+    /// assert_eq!(param.as_text(), Some("abc"));
+    /// ```
+    #[must_use]
+    pub fn into_owned(self) -> Param<'static> {
+        match self {
+            Self::Blank => Param::Blank,
+            Self::Text(text) => Param::Text(Cow::Owned(text.into_owned())),
+            Self::NotText => Param::NotText,
+        }
+    }
+
     fn from_text(text: Cow<'a, str>) -> Self {
         if is_blank(&text) { Self::Blank } else { Self::Text(text) }
     }
@@ -100,7 +119,7 @@ impl<'a> From<Cow<'a, str>> for Param<'a> {
 
 impl From<CommType> for Param<'_> {
     fn from(comm_type: CommType) -> Self {
-        Self::Text(Cow::Borrowed(comm_type.into()))
+        Self::Text(Cow::Borrowed(comm_type.as_str()))
     }
 }
 
@@ -129,7 +148,7 @@ impl<'de: 'a, 'a> FromAny<'de> for Param<'a> {
         text.to_owned().into()
     }
 
-    fn lent(text: &'de str) -> Self {
+    fn borrowed_str(text: &'de str) -> Self {
         text.into()
     }
 

@@ -2,10 +2,11 @@ use core::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use strum::{Display, EnumString, IntoStaticStr, VariantArray};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 
 use crate::wire::{self, FromAny, serde_words};
+use crate::words::words;
 use crate::{EndUser, Param};
 
 /// How long after an accepted link another one is a duplicate, and which one.
@@ -83,8 +84,7 @@ impl DuplicatePolicy {
 /// Which links the duplicate interval holds back.
 ///
 /// Exhaustive on purpose: a policy that asks for another scope needs another decision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DuplicateScope {
     /// `session`: all of them. A live session's identity changes at most once an interval.
     #[default]
@@ -93,7 +93,8 @@ pub enum DuplicateScope {
     SameIdentifier,
 }
 
-serde_words!(DuplicateScope, "scope", "`session` or `same_identifier`");
+words!(DuplicateScope as "scope": Session = "session", SameIdentifier = "same_identifier");
+serde_words!(DuplicateScope);
 
 impl Serialize for DuplicatePolicy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

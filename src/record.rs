@@ -154,7 +154,8 @@ struct Revision(u64);
 
 impl<'de> Deserialize<'de> for Revision {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        wire::whole(deserializer).map(Self).ok_or_else(|| D::Error::custom(RecordError::Invalid(Key::Revision)))
+        let revision = wire::unsigned(deserializer)?;
+        revision.map(Self).ok_or_else(|| D::Error::custom(RecordError::Invalid(Key::Revision)))
     }
 }
 

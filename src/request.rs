@@ -60,6 +60,39 @@ impl<'a> LinkRequest<'a> {
         Self { comm_type: comm_type.into(), ..self }
     }
 
+    /// The same request, owning its text: for a queue, or a task that outlives the request's bytes.
+    ///
+    /// Where a type must be `DeserializeOwned`, as in the typed extractors of web frameworks, take an
+    /// [`OwnedLinkRequest`](crate::OwnedLinkRequest).
+    #[must_use]
+    pub fn into_owned(self) -> LinkRequest<'static> {
+        LinkRequest {
+            comm_type: self.comm_type.into_owned(),
+            identifier: self.identifier.into_owned(),
+            name: self.name.into_owned(),
+            email: self.email.into_owned(),
+            phone: self.phone.into_owned(),
+        }
+    }
+
+    /// The param of this field of the end user.
+    ///
+    /// ```
+    /// use midsession::{EndUserField, LinkRequest, Param};
+    ///
+    /// let request = LinkRequest { phone: "123-456-7890".into(), ..LinkRequest::default() };
+    /// assert_eq!(*request.param(EndUserField::Phone), Param::from("123-456-7890"));
+    /// ```
+    #[must_use]
+    pub const fn param(&self, field: EndUserField) -> &Param<'a> {
+        match field {
+            EndUserField::Identifier => &self.identifier,
+            EndUserField::Name => &self.name,
+            EndUserField::Email => &self.email,
+            EndUserField::Phone => &self.phone,
+        }
+    }
+
     /// Rows 1 and 2 of the table.
     pub(crate) fn require(&self, param: RequiredParam) -> Result<(), LinkError> {
         let value = match param {
@@ -90,12 +123,7 @@ impl<'a> LinkRequest<'a> {
 
     /// One field's text, empty where it is blank.
     fn field(&self, field: EndUserField) -> Result<&str, EndUserField> {
-        let param = match field {
-            EndUserField::Identifier => &self.identifier,
-            EndUserField::Name => &self.name,
-            EndUserField::Email => &self.email,
-            EndUserField::Phone => &self.phone,
-        };
+        let param = self.param(field);
         match param.as_text() {
             Some(text) if field.accepts(text) => Ok(text),
             None if param.is_blank() => Ok(""),
@@ -149,14 +177,14 @@ impl<'de: 'a, 'a> FromAny<'de> for LinkRequest<'a> {
 impl Validate for LinkRequest<'_> {
     fn validate(&self) -> Result<(), ValidationErrors> {
         let mut errors = ValidationErrors::new();
-        for &param in RequiredParam::VARIANTS {
+        for &param in RequiredParam::ALL {
             if let Err(missing) = self.require(param) {
-                errors.add(param.into(), error("missing", missing));
+                errors.add(param.as_str(), error("missing", missing));
             }
         }
-        for &field in EndUserField::VARIANTS {
+        for &field in EndUserField::ALL {
             if let Err(field) = self.field(field) {
-                errors.add(field.into(), error("invalid", LinkError::InvalidParam(field)));
+                errors.add(field.as_str(), error("invalid", LinkError::InvalidParam(field)));
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }

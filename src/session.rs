@@ -1,7 +1,7 @@
-use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 
 use crate::wire::serde_words;
+use crate::words::words;
 use crate::{Accepted, CommType, DuplicatePolicy, EndUser, LinkError};
 
 /// A support session, as far as linking it to its end user goes, in the state `S`.
@@ -168,6 +168,32 @@ impl Session<Ended> {
     pub const fn ended_at(&self) -> OffsetDateTime {
         self.state.at
     }
+
+    /// Removes the end user and the time of the last link, and raises the revision by one (*ours*).
+    ///
+    /// For a person who asks for their data to be deleted: the erased session is written to the store as any other
+    /// change is. A session that holds neither is returned unchanged, so erasing twice is erasing once.
+    ///
+    /// ```
+    /// use midsession::{AnySession, CommType, EndUser, Session};
+    /// use time::macros::datetime;
+    ///
+    /// let session = Session::start(CommType::Chat).with_end_user(EndUser::new("id-1")?);
+    /// let stored = AnySession::from(session.end(datetime!(2026-11-22 12:30 UTC)));
+    ///
+    /// let AnySession::Ended(ended) = stored else { unreachable!("it has just ended") };
+    /// let erased = ended.erase();
+    /// assert_eq!((erased.end_user(), erased.revision()), (None, 2));
+    /// assert_eq!(erased.clone().erase(), erased);
+    /// # Ok::<(), midsession::EndUserError>(())
+    /// ```
+    #[must_use]
+    pub fn erase(self) -> Self {
+        if self.end_user.is_none() && self.last_linked_at.is_none() {
+            return self;
+        }
+        Self { end_user: None, last_linked_at: None, revision: next(self.revision), ..self }
+    }
 }
 
 /// A session as a store hands it back, its state known at run time only.
@@ -284,8 +310,7 @@ impl From<Session<Ended>> for AnySession {
 /// Whether a session's CRM takes the end user's data; some integrations do not.
 ///
 /// Exhaustive on purpose: the contract is closed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CrmSupport {
     /// `supported`.
     #[default]
@@ -294,4 +319,5 @@ pub enum CrmSupport {
     Unsupported,
 }
 
-serde_words!(CrmSupport, "crm_support", "`supported` or `unsupported`");
+words!(CrmSupport as "crm_support": Supported = "supported", Unsupported = "unsupported");
+serde_words!(CrmSupport);

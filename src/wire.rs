@@ -5,6 +5,7 @@
 //! every value is first taken for what it is, whatever that may be, and judged afterwards by errors that name the field
 //! alone.
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
@@ -26,12 +27,12 @@ pub(crate) trait FromAny<'de>: Sized {
         Self::other()
     }
 
-    /// Text that the format lends.
-    fn lent(text: &'de str) -> Self {
+    /// Text that lives as long as the input.
+    fn borrowed_str(text: &'de str) -> Self {
         Self::text(text)
     }
 
-    fn whole(_: u64) -> Self {
+    fn unsigned(_: u64) -> Self {
         Self::other()
     }
 
@@ -47,7 +48,7 @@ pub(crate) trait FromAny<'de>: Sized {
 
 /// Reads a value of any shape; fails only where the format itself does, or [`FromAny::object`].
 pub(crate) fn any<'de, T: FromAny<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-    deserializer.deserialize_any(AnyVisitor(PhantomData))
+    deserializer.deserialize_any(AnyVisitor { refused: &Cell::new(false), value: PhantomData })
 }
 
 /// Reads an object's fields by `read`, those that `K` knows. Other fields are skipped.
@@ -79,38 +80,51 @@ where
     Ok(())
 }
 
-/// serde for an enum of words, by its strum texts. A refusal names `$field` and the `$words`, never the value.
+/// serde for an enum of words. A refusal is its `FromStr`'s, which never repeats the value.
 macro_rules! serde_words {
-    ($type:ty, $field:literal, $words:literal) => {
+    ($type:ty) => {
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.into())
+                serializer.serialize_str(self.as_str())
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::wire::word(deserializer)
-                    .ok_or_else(|| serde::de::Error::custom(concat!("`", $field, "` is invalid: it is ", $words)))
+                let word: Option<Self> = $crate::wire::word(deserializer)?;
+                word.ok_or_else(|| serde::de::Error::custom(Self::UNKNOWN_WORD))
             }
         }
     };
 }
 pub(crate) use serde_words;
 
-/// Reads one of the words of `T`, if it is one.
+/// Reads one of the words of `T`; `None` if the value is anything else.
 ///
-/// Asks the format for text, for the formats that cannot tell a value's shape. A format that was told what to expect
-/// answers anything else with an error that repeats the value, so its error is not passed on.
-pub(crate) fn word<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Option<T> {
-    deserializer.deserialize_str(AnyVisitor(PhantomData)).ok().and_then(|Word(word)| word)
+/// Asks the format for text, because some formats cannot tell a value's shape.
+pub(crate) fn word<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    asked(|visitor| deserializer.deserialize_str(visitor)).map(|Word(word)| word)
 }
 
-/// Reads a whole number, if it is one; for the rest as [`word`].
+/// Reads an unsigned number; `None` if the value is anything else.
 ///
-/// Some formats (`serde_json` with `arbitrary_precision`) show a number as an object unless they are asked for one.
-pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Option<u64> {
-    deserializer.deserialize_u64(AnyVisitor(PhantomData)).ok().and_then(|Whole(number)| number)
+/// Asks the format for a number, because some formats (`serde_json` with `arbitrary_precision`) show one as an object if
+/// they are not asked.
+pub(crate) fn unsigned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    asked(|visitor| deserializer.deserialize_u64(visitor)).map(|Unsigned(number)| number)
+}
+
+/// Reads a value of a shape that the format is asked for.
+///
+/// A format that meets another shape refuses it with an error that repeats the value, so that error is not passed on. It
+/// is known by this: to write it, the format asks the visitor what was expected. All other errors (broken JSON, a reader
+/// that fails) are passed on as they are.
+fn asked<'de, T: FromAny<'de>, E>(read: impl FnOnce(AnyVisitor<'_, T>) -> Result<T, E>) -> Result<T, E> {
+    let refused = Cell::new(false);
+    match read(AnyVisitor { refused: &refused, value: PhantomData }) {
+        Err(_) if refused.get() => Ok(T::other()),
+        result => result,
+    }
 }
 
 struct Word<T>(Option<T>);
@@ -131,19 +145,23 @@ impl<T: FromStr> FromAny<'_> for Word<T> {
     }
 }
 
-struct Whole(Option<u64>);
+struct Unsigned(Option<u64>);
 
-impl FromAny<'_> for Whole {
+impl FromAny<'_> for Unsigned {
     fn other() -> Self {
         Self(None)
     }
 
-    fn whole(number: u64) -> Self {
+    fn unsigned(number: u64) -> Self {
         Self(Some(number))
     }
 }
 
-struct AnyVisitor<T>(PhantomData<T>);
+struct AnyVisitor<'a, T> {
+    /// Set when the format says what was expected, so when it refuses a value's shape.
+    refused: &'a Cell<bool>,
+    value: PhantomData<T>,
+}
 
 macro_rules! visit_other {
     ($($visit:ident($type:ty))*) => {
@@ -153,10 +171,11 @@ macro_rules! visit_other {
     };
 }
 
-impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<T> {
+impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<'_, T> {
     type Value = T;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refused.set(true);
         formatter.write_str("a value")
     }
 
@@ -177,7 +196,7 @@ impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<T> {
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<T, E> {
-        Ok(T::lent(text))
+        Ok(T::borrowed_str(text))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<T, E> {
@@ -185,11 +204,11 @@ impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<T> {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<T, E> {
-        Ok(T::whole(number))
+        Ok(T::unsigned(number))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<T, E> {
-        Ok(u64::try_from(number).map_or_else(|_| T::other(), T::whole))
+        Ok(u64::try_from(number).map_or_else(|_| T::other(), T::unsigned))
     }
 
     // The shapes that nobody here has a use for; serde's own refusal of them would repeat the value.
@@ -221,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_formats_own_refusal_says_that_a_value_was_expected() {
-        let visitor: &dyn Expected = &AnyVisitor::<Whole>(PhantomData);
+        let visitor: &dyn Expected = &AnyVisitor::<Unsigned> { refused: &Cell::new(false), value: PhantomData };
         assert_eq!(visitor.to_string(), "a value");
     }
 }

@@ -1,20 +1,18 @@
 //! What users may do with the public types: send and share them, copy, compare, hash and print them.
 
-use core::fmt::{Debug, Display};
+use core::fmt::Debug;
 use core::hash::Hash;
 
 use midsession::{
     Accepted, Active, Answer, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, EndUser, EndUserError,
-    EndUserField, Ended, Endpoint, LinkChange, LinkError, LinkErrorKind, LinkRequest, Param, RequiredParam, Session,
-    State,
+    EndUserField, Ended, Endpoint, LinkChange, LinkError, LinkErrorKind, LinkRequest, OwnedLinkRequest, Param,
+    ParseWordError, RequiredParam, Session, State,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use strum::VariantArray;
 
 fn is_value<T: Clone + Debug + Eq + Hash + Send + Sync>() {}
 fn is_copy<T: Copy>() {}
-fn is_word<T: Copy + Display + VariantArray + Into<&'static str>>() {}
 fn is_stored<T: Serialize + DeserializeOwned>() {}
 fn is_error<T: core::error::Error + Send + Sync + 'static>() {}
 fn is_default<T: Default>() {}
@@ -36,7 +34,9 @@ fn every_type_is_a_value() {
     is_value::<LinkError>();
     is_value::<LinkErrorKind>();
     is_value::<LinkRequest<'_>>();
+    is_value::<OwnedLinkRequest>();
     is_value::<Param<'_>>();
+    is_value::<ParseWordError>();
     is_value::<RequiredParam>();
     is_value::<Session<Active>>();
     is_value::<Session<Ended>>();
@@ -61,23 +61,6 @@ fn small_types_are_copied() {
 }
 
 #[test]
-fn closed_enums_are_words_and_can_be_listed() {
-    is_word::<CommType>();
-    is_word::<CrmSupport>();
-    is_word::<DuplicateScope>();
-    is_word::<EndUserField>();
-    is_word::<LinkChange>();
-    is_word::<LinkErrorKind>();
-    is_word::<RequiredParam>();
-    assert_eq!(CommType::VARIANTS, [CommType::Call, CommType::Chat]);
-    let words = |variants: &[&'static str]| variants.join(" ");
-    assert_eq!(
-        words(&LinkChange::VARIANTS.iter().map(Into::into).collect::<Vec<_>>()),
-        "first unchanged refreshed relinked"
-    );
-}
-
-#[test]
 fn what_is_stored_or_configured_has_serde_both_ways() {
     is_stored::<AnySession>();
     is_stored::<CommType>();
@@ -88,24 +71,10 @@ fn what_is_stored_or_configured_has_serde_both_ways() {
 }
 
 #[test]
-fn words_are_read_as_they_are_written_and_refused_by_name() {
-    for comm_type in CommType::VARIANTS {
-        let text = serde_json::to_string(comm_type).unwrap();
-        assert_eq!(text, format!("\"{comm_type}\""));
-        assert_eq!(serde_json::from_str::<CommType>(&text).unwrap(), *comm_type);
-    }
-    for wrong in ["\"Call\"", "5", "null", "[\"call\"]", "\"\""] {
-        let error = serde_json::from_str::<CommType>(wrong).unwrap_err().to_string();
-        assert!(error.starts_with("`comm_type` is invalid: it is `call` or `chat`"), "{wrong}: {error}");
-        let error = serde_json::from_str::<CrmSupport>(wrong).unwrap_err().to_string();
-        assert!(error.starts_with("`crm_support` is invalid: it is `supported` or `unsupported`"), "{wrong}: {error}");
-    }
-}
-
-#[test]
 fn errors_are_errors() {
     is_error::<EndUserError>();
     is_error::<LinkError>();
+    is_error::<ParseWordError>();
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn a_scope_that_is_none_is_refused_by_name() {
     for scope in ["\"Session\"", "\"call\"", "5", "[]"] {
         let policy = format!("{{\"interval\":\"30s\",\"scope\":{scope}}}");
         let error = serde_json::from_str::<DuplicatePolicy>(&policy).unwrap_err().to_string();
-        assert!(error.starts_with("`scope` is invalid: it is `session` or `same_identifier`"), "{scope}: {error}");
+        assert!(error.starts_with("`scope` is invalid: expected `session` or `same_identifier`"), "{scope}: {error}");
     }
 }
 

@@ -1,7 +1,9 @@
 //! The endpoint's path: what is one, and what is not.
 
-use midsession::{CommType, Endpoint, Param};
+use midsession::{CommType, Endpoint, LinkError, LinkRequest, Param, Session, apply_link};
 use proptest::prelude::*;
+
+use crate::common::{NOW, POLICY};
 
 #[track_caller]
 fn assert_parsed(path: &str, comm_type: Param<'_>, session_id: &str) {
@@ -17,12 +19,26 @@ fn the_published_paths_are_endpoints() {
 }
 
 #[test]
-fn any_other_comm_type_is_taken_as_it_stands() {
-    assert_parsed("/apps/api/v1/emails/42/end_user", "emails".into(), "42");
-    assert_parsed("/apps/api/v1/Chats/42/end_user", "Chats".into(), "42");
-    assert_parsed("/apps/api/v1/%20/42/end_user", "%20".into(), "42");
-    assert_parsed("/apps/api/v1///42/end_user".replace("//42", "/42").as_str(), Param::Blank, "42");
-    assert_parsed("/apps/api/v1/ /42/end_user", Param::Blank, "42");
+fn any_other_segment_is_no_comm_type_not_even_the_singular() {
+    for segment in ["emails", "call", "chat", "Chats", "chat%73", "%20", " ", "chats "] {
+        assert_parsed(&format!("/apps/api/v1/{segment}/42/end_user"), Param::NotText, "42");
+    }
+}
+
+#[test]
+fn an_empty_segment_is_a_blank_comm_type() {
+    assert_parsed("/apps/api/v1//42/end_user", Param::Blank, "42");
+}
+
+#[test]
+fn the_singular_segment_is_not_found_because_a_session_has_one_url() {
+    for (comm_type, segment) in [(CommType::Call, "call"), (CommType::Chat, "chat")] {
+        let path = format!("/apps/api/v1/{segment}/42/end_user");
+        let request = LinkRequest { identifier: "id-1".into(), ..LinkRequest::default() }
+            .with_comm_type(Endpoint::parse(&path).unwrap().comm_type());
+        let session = Session::start(comm_type).into();
+        assert_eq!(apply_link(Some(&session), &request, &POLICY, NOW), Err(LinkError::NotFound));
+    }
 }
 
 #[test]

@@ -13,7 +13,6 @@ use midsession::{
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use strum::VariantArray;
 use time::OffsetDateTime;
 
 use crate::common::{EARLIEST, LATEST};
@@ -65,7 +64,7 @@ fn param<'r>(request: &'r LinkRequest<'static>, field: EndUserField) -> &'r Para
 #[test]
 fn every_length_limit_and_its_neighbours_come_up_in_requests() {
     for requests in requests() {
-        for &field in EndUserField::VARIANTS {
+        for &field in EndUserField::ALL {
             let texts = requests.iter().filter_map(|request| param(request, field).as_text());
             let lengths: BTreeSet<_> = texts.map(|text| text.chars().count()).collect();
             let max = field.max_chars();
@@ -134,7 +133,7 @@ fn both_ends_of_intervals_and_of_time_come_up() {
         for interval in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
             assert!(policies.iter().any(|policy| policy.interval() == interval), "{interval:?}");
         }
-        for scope in DuplicateScope::VARIANTS {
+        for scope in DuplicateScope::ALL {
             assert!(policies.iter().any(|policy| policy.scope() == *scope));
         }
     }

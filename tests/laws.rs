@@ -136,7 +136,8 @@ pub fn endpoint(bytes: &[u8]) {
         let expected = match segment {
             "calls" => Param::Text("call".into()),
             "chats" => Param::Text("chat".into()),
-            other => Param::from(other),
+            "" => Param::Blank,
+            _ => Param::NotText,
         };
         assert_eq!(endpoint.comm_type(), expected);
         let printed = endpoint.to_string();

@@ -90,7 +90,7 @@ fn bad(field: &str, value: &Value) -> bool {
     let longest = BTreeMap::from([("identifier", 255), ("name", 255), ("email", 254), ("phone", 64)])[field];
     let right_kind = match field {
         "email" => text.validate_email(),
-        "phone" => text.chars().filter(char::is_ascii_digit).count() > 0,
+        "phone" => text.chars().filter(|character| character.is_numeric()).count() > 0,
         _ => true,
     };
     text.chars().count() > longest || text.chars().filter(|character| character.is_control()).count() > 0 || !right_kind

@@ -16,6 +16,6 @@ mod store;
 pub use config::Config;
 pub use door::Token;
 pub use http::{App, Clock, router};
-pub use server::serve;
 pub use legacy::{Store as LegacyStore, StoreError as LegacyError};
+pub use server::serve;
 pub use store::{Change, Found, Store, StoreError, UnreadableRecord, Written};

@@ -3,7 +3,6 @@
 use core::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use strum::VariantArray;
 use time::OffsetDateTime;
 
 use crate::end_user::Fields;
@@ -158,7 +157,7 @@ macro_rules! choose {
     ($($type:ty)*) => {
         $(impl<'a> Arbitrary<'a> for $type {
             fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-                u.choose(Self::VARIANTS).copied()
+                u.choose(Self::ALL).copied()
             }
         })*
     };

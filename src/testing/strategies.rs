@@ -29,7 +29,6 @@ use core::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use strum::VariantArray;
 use time::OffsetDateTime;
 
 use crate::end_user::Fields;
@@ -270,12 +269,12 @@ macro_rules! arbitrary {
 
 arbitrary! {
     AnySession => session();
-    CommType => select(CommType::VARIANTS);
-    CrmSupport => select(CrmSupport::VARIANTS);
+    CommType => select(CommType::ALL);
+    CrmSupport => select(CrmSupport::ALL);
     DuplicatePolicy => duplicate_policy();
-    DuplicateScope => select(DuplicateScope::VARIANTS);
+    DuplicateScope => select(DuplicateScope::ALL);
     EndUser => end_user();
-    EndUserField => select(EndUserField::VARIANTS);
+    EndUserField => select(EndUserField::ALL);
     LinkRequest<'static> => link_request();
     Param<'static> => param();
     Session<Active> => active_session();

@@ -212,13 +212,11 @@ fn refuses_early(case: &Case, request: &LinkRequest<'_>, slip: Slip) -> Option<L
             .filter(|_| comm_type.is_some()),
         Slip::UnknownSessionFirst => session.is_none().then_some(LinkError::NotFound),
         Slip::OtherCommTypeBeforeMissingIdentifier => {
-            comm_type.filter(|text| !matches!(*text, "call" | "chat")).map(|_| LinkError::NotFound)
+            (request.comm_type == Param::NotText).then_some(LinkError::NotFound)
         }
-        Slip::InvalidBeforeMissing => EndUserField::VARIANTS
-            .iter()
-            .copied()
-            .find(|field| is_invalid(request, *field))
-            .map(LinkError::InvalidParam),
+        Slip::InvalidBeforeMissing => {
+            EndUserField::ALL.iter().copied().find(|field| is_invalid(request, *field)).map(LinkError::InvalidParam)
+        }
         Slip::InvalidFieldsByTheAlphabet if matches!(honest, Some(LinkError::InvalidParam(_))) => {
             use EndUserField::{Email, Identifier, Name, Phone};
             [Email, Identifier, Name, Phone]
@@ -244,7 +242,7 @@ fn refuses_early(case: &Case, request: &LinkRequest<'_>, slip: Slip) -> Option<L
 
 fn too_long(request: &LinkRequest<'_>, length: fn(&str) -> usize) -> Option<LinkError> {
     let params = [&request.identifier, &request.name, &request.email, &request.phone];
-    let mut fields = params.into_iter().zip(EndUserField::VARIANTS);
+    let mut fields = params.into_iter().zip(EndUserField::ALL);
     let (_, field) =
         fields.find(|(param, field)| param.as_text().is_some_and(|text| length(text) > field.max_chars()))?;
     Some(LinkError::InvalidParam(*field))

@@ -1,0 +1,72 @@
+use core::ops::Deref;
+
+use serde::de::{Deserialize, Deserializer};
+use validator::{Validate, ValidationErrors};
+
+use crate::{LinkRequest, Param};
+
+/// A [`LinkRequest`] that owns its text, for where a type must be `DeserializeOwned` or `'static`: the typed extractors of
+/// axum, actix-web and the like, queues, and tasks that outlive the request's bytes.
+///
+/// It reads exactly as a [`LinkRequest`] does, and copies each text once (four allocations where the borrowed one has
+/// none). It dereferences to the request, so `&owned` is what [`apply_link`](crate::apply_link) takes. `Debug` shows no
+/// text.
+///
+/// ```
+/// use midsession::{CommType, LinkRequest, OwnedLinkRequest, Param};
+///
+/// let body = String::from(r#"{"identifier": "unique_external_id", "phone": 1234567890}"#);
+/// let owned: OwnedLinkRequest = serde_json::from_str(&body)?;
+/// drop(body);
+/// assert_eq!(owned.identifier, Param::from("unique_external_id"));
+///
+/// let request: LinkRequest<'static> = owned.with_comm_type(CommType::Chat);
+/// assert_eq!(request.phone, Param::NotText);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// # Errors
+/// Deserialising fails on what a [`LinkRequest`]'s fails on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OwnedLinkRequest(LinkRequest<'static>);
+
+impl OwnedLinkRequest {
+    /// The request with the transport's comm type, which overrides the body's, blank or not.
+    #[must_use]
+    pub fn with_comm_type(self, comm_type: impl Into<Param<'static>>) -> LinkRequest<'static> {
+        self.0.with_comm_type(comm_type)
+    }
+}
+
+impl Deref for OwnedLinkRequest {
+    type Target = LinkRequest<'static>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl From<LinkRequest<'_>> for OwnedLinkRequest {
+    fn from(request: LinkRequest<'_>) -> Self {
+        Self(request.into_owned())
+    }
+}
+
+impl From<OwnedLinkRequest> for LinkRequest<'static> {
+    fn from(request: OwnedLinkRequest) -> Self {
+        request.0
+    }
+}
+
+impl<'de> Deserialize<'de> for OwnedLinkRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        LinkRequest::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// As for [`LinkRequest`].
+impl Validate for OwnedLinkRequest {
+    fn validate(&self) -> Result<(), ValidationErrors> {
+        self.0.validate()
+    }
+}

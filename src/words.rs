@@ -1,0 +1,82 @@
+//! What every closed enum of words has: a list of its variants, and its text both ways.
+
+use core::fmt;
+
+/// Text that is none of the words of the enum it was parsed as. It names the enum's words, and never repeats the text.
+///
+/// ```
+/// use midsession::CommType;
+///
+/// let error = "email".parse::<CommType>().unwrap_err();
+/// assert_eq!(error.to_string(), "`comm_type` is invalid: expected `call` or `chat`");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("`{name}` is invalid: expected {}", Alternatives(words))]
+pub struct ParseWordError {
+    pub(crate) name: &'static str,
+    pub(crate) words: &'static [&'static str],
+}
+
+/// `a`, `b` or `c`.
+struct Alternatives(&'static [&'static str]);
+
+impl fmt::Display for Alternatives {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((last, others)) = self.0.split_last() else { return Ok(()) };
+        for (at, word) in others.iter().enumerate() {
+            write!(formatter, "{}`{word}`", if at == 0 { "" } else { ", " })?;
+        }
+        write!(formatter, " or `{last}`")
+    }
+}
+
+/// Implements `ALL`, `as_str`, `Display`, `FromStr` and the conversion to `&'static str` for an enum of words.
+macro_rules! words {
+    ($type:ident as $name:literal: $($variant:ident = $word:literal),+) => {
+        impl $type {
+            /// All variants, in the order of their declaration.
+            ///
+            /// ```
+            #[doc = concat!("use midsession::", stringify!($type), ";")]
+            ///
+            #[doc = concat!("let words: Vec<_> = ", stringify!($type), "::ALL.iter().map(|word| word.as_str()).collect();")]
+            #[doc = concat!("assert_eq!(words, [", $("\"", $word, "\", ",)+ "]);")]
+            /// ```
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            pub(crate) const UNKNOWN_WORD: $crate::ParseWordError =
+                $crate::ParseWordError { name: $name, words: &[$($word),+] };
+
+            /// The variant's word, which is also what `Display` prints and `FromStr` reads.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
+        }
+
+        impl core::fmt::Display for $type {
+            fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                formatter.pad(self.as_str())
+            }
+        }
+
+        impl core::str::FromStr for $type {
+            type Err = $crate::ParseWordError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(Self::UNKNOWN_WORD),
+                }
+            }
+        }
+
+        impl From<$type> for &'static str {
+            fn from(word: $type) -> Self {
+                word.as_str()
+            }
+        }
+    };
+}
+pub(crate) use words;
