@@ -95,6 +95,7 @@ pub(crate) const fn shifted(at: OffsetDateTime, nanoseconds: i64) -> OffsetDateT
 }
 
 /// The moments around both ends of the interval after a link at `at`: a nanosecond before, exactly, and one after.
+#[cfg(feature = "proptest")]
 pub(crate) fn edges(at: OffsetDateTime, interval: Duration) -> [OffsetDateTime; 7] {
     let interval = time::Duration::try_from(interval).unwrap_or(time::Duration::MAX);
     let (start, end) = (at.saturating_sub(interval), at.saturating_add(interval));
