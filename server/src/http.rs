@@ -17,7 +17,7 @@ use crate::openapi::{
     self, BodyDoor, CommTypeParam, Door, LinkBody, Message, NewSession, Record, SessionParams, Started,
 };
 use crate::reply::Reply;
-use crate::{LegacyStore as Store, Token};
+use crate::{Clock, LegacyStore as Store, Token};
 
 pub(crate) const HEALTH: &str = "/healthz";
 /// The route of the contract, as the log names it.
@@ -34,9 +34,6 @@ pub struct App {
     /// Tells the time.
     pub clock: Clock,
 }
-
-/// Tells the time: the machine's in the server, any in a test.
-pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
 
 type Shared = State<Arc<App>>;
 

@@ -11,11 +11,13 @@ mod legacy;
 mod openapi;
 mod reply;
 mod server;
+mod sessions;
 mod store;
 
 pub use config::Config;
 pub use door::Token;
-pub use http::{App, Clock, router};
+pub use http::{App, router};
 pub use legacy::{Store as LegacyStore, StoreError as LegacyError};
 pub use server::serve;
+pub use sessions::{Clock, Command, Decided, Failure, Limits, Sessions};
 pub use store::{Change, Found, Store, StoreError, UnreadableRecord, Written};

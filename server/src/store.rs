@@ -1,6 +1,7 @@
 //! What a database must offer: read these sessions; write each of these on condition of the revision it was decided on.
 
 use std::fmt;
+use std::sync::Arc;
 
 use midsession::AnySession;
 
@@ -13,6 +14,8 @@ use midsession::AnySession;
 /// links people to sessions that are not theirs.
 ///
 /// `&self` is shared by all tasks of a server, and other servers use the same database at the same time.
+///
+/// A call that takes too long is dropped. What it was about to write may still be written, or not.
 pub trait Store: Send + Sync + 'static {
     /// What is stored under each of `ids`, in their order. The ids differ from each other.
     ///
@@ -52,10 +55,12 @@ pub struct Change {
 pub enum Written {
     /// It is written, and durable.
     Yes,
-    /// It is not written: another revision was stored, or none, and someone else was first. It is decided again.
+    /// It is not written, and will not be: another revision was stored, or none, and someone else was first. It is
+    /// decided again. A client that sends a write a second time by itself cannot tell this, since its own first write
+    /// may have been the one that was first: it answers `Unknown`.
     No,
-    /// It may be written or not, now or a little later: the connection broke, or too few replicas acknowledged it. It is
-    /// looked up.
+    /// It may be written or not, now or a little later: the connection broke, or too few replicas acknowledged it. It
+    /// is looked up.
     Unknown,
 }
 
@@ -65,19 +70,35 @@ pub enum Written {
 pub struct UnreadableRecord(#[from] pub serde_json::Error);
 
 /// Why a store could not be asked. `Display` is fit for a log: it repeats nothing that is stored or sent.
-#[derive(Debug)]
-pub struct StoreError(String);
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    cause: Arc<str>,
+    nothing_was_written: bool,
+}
 
 impl StoreError {
     /// The cause in a few words, without any data: an error code, a kind of I/O error, a time-out.
-    pub fn new(cause: impl Into<String>) -> Self {
-        Self(cause.into())
+    ///
+    /// If it comes from [`Store::write`], the fate of every change is unknown, and each is looked up.
+    pub fn new(cause: impl Into<Arc<str>>) -> Self {
+        Self { cause: cause.into(), nothing_was_written: false }
+    }
+
+    /// The same, where it is certain that no change was written and that none will be: the database refused before it
+    /// wrote, or the request never left. It saves the look-up.
+    pub fn nothing_written(cause: impl Into<Arc<str>>) -> Self {
+        Self { cause: cause.into(), nothing_was_written: true }
+    }
+
+    /// Whether it is certain that nothing was written.
+    pub fn nothing_was_written(&self) -> bool {
+        self.nothing_was_written
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "the database failed: {}", self.0)
+        write!(formatter, "the database failed: {}", self.cause)
     }
 }
 
