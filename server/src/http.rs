@@ -4,15 +4,16 @@ use axum::RequestPartsExt;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use axum::{Extension, Router, middleware};
+use axum::{Extension, Router};
 use midsession::{Answer, AnySession, CommType, DuplicatePolicy, Endpoint, LinkRequest, Session, apply_link};
 use serde::de::IgnoredAny;
 use time::OffsetDateTime;
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::door::{self, JsonBody};
+use crate::middleware::{self, JsonBody};
 use crate::openapi::{
     self, BodyDoor, CommTypeParam, Door, LinkBody, Message, NewSession, Record, SessionParams, Started,
 };
@@ -37,7 +38,7 @@ pub struct App {
 
 type Shared = State<Arc<App>>;
 
-/// The server's routes, and the door before them.
+/// The server's routes, and the middleware before them.
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     let mut router = Router::new().route(HEALTH, get(health)).route("/openapi.json", get(describe));
@@ -52,9 +53,9 @@ pub fn router(app: App) -> Router {
         // The contract's route is the crate's to recognise: it takes any comm type, even none, and a doubled slash.
         .fallback(end_user)
         .method_not_allowed_fallback(async || Reply::method_not_allowed(None))
-        .layer(middleware::from_fn_with_state(app.clone(), door::authorize))
-        .layer(CatchPanicLayer::custom(door::panicked))
-        .layer(middleware::from_fn(door::log))
+        .layer(from_fn_with_state(app.clone(), middleware::authorize))
+        .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(from_fn(middleware::log))
         .with_state(app)
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Read it in this order: [`http`](router) routes a request to a handler; the handler asks the [`Store`] to change one
 //! session by [`midsession::apply_link`]; the reply is the crate's answer, byte for byte. What a request must pass
-//! before that is in `door`, and what listens on the socket in `server`.
+//! before that is in `middleware`, and what listens on the socket in `server`.
 
 mod config;
-mod door;
 mod http;
 mod legacy;
+mod middleware;
 mod openapi;
 mod reply;
 mod server;
@@ -15,9 +15,9 @@ mod sessions;
 mod store;
 
 pub use config::Config;
-pub use door::Token;
 pub use http::{App, router};
 pub use legacy::{Store as LegacyStore, StoreError as LegacyError};
+pub use middleware::Token;
 pub use server::serve;
 pub use sessions::{Clock, Command, Decided, Failure, Limits, Sessions};
 pub use store::{Change, Found, Store, StoreError, UnreadableRecord, Written};

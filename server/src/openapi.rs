@@ -1,5 +1,5 @@
 //! What `/openapi.json` says: the shapes of requests and replies, which the handlers in `http` refer to.
-#![expect(dead_code, reason = "most of it only describes what `Reply`, `door` and the crate write and read")]
+#![expect(dead_code, reason = "most of it only describes what `Reply`, `middleware` and the crate write and read")]
 
 use std::sync::LazyLock;
 
