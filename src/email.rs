@@ -37,6 +37,9 @@ fn is_label(label: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::prelude::rust_2024::*;
+    use std::{format, vec};
+
     use proptest::prelude::*;
 
     use super::*;

@@ -1,4 +1,5 @@
-use std::fmt;
+use alloc::boxed::Box;
+use core::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -184,17 +185,25 @@ impl EndUserField {
         }
     }
 
-    /// Whether the field may hold `text`, which is not blank.
+    /// Whether a request may set the field to `text`, which is not blank.
     pub(crate) fn accepts(self, text: &str) -> bool {
-        // The bytes bound the work on text far too long, and spare most text the counting.
-        let fits = text.len() <= self.max_chars()
-            || text.chars().take(self.max_chars().saturating_add(1)).count() <= self.max_chars();
-        fits && !has_control_character(text)
+        self.holds(text)
             && match self {
                 Self::Identifier | Self::Name => true,
                 Self::Email => email::is_email(text),
                 Self::Phone => text.chars().any(char::is_numeric),
             }
+    }
+
+    /// Whether the field of a stored end user may hold `text`, which is not blank.
+    ///
+    /// What an e-mail address or a digit is, others decide, and may decide differently one day; what was stored once must
+    /// stay readable.
+    pub(crate) fn holds(self, text: &str) -> bool {
+        // The bytes bound the work on text far too long, and spare most text the counting.
+        let fits = text.len() <= self.max_chars()
+            || text.chars().take(self.max_chars().saturating_add(1)).count() <= self.max_chars();
+        fits && !has_control_character(text)
     }
 
     fn check(self, text: &str) -> Result<&str, EndUserError> {
@@ -264,6 +273,6 @@ impl Serialize for EndUser {
 
 impl<'de> Deserialize<'de> for EndUser {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        LinkRequest::deserialize(deserializer)?.to_end_user().map_err(D::Error::custom)
+        LinkRequest::deserialize(deserializer)?.to_end_user(EndUserField::accepts).map_err(D::Error::custom)
     }
 }

@@ -1,4 +1,4 @@
-use std::fmt;
+use core::fmt;
 
 use crate::limits::SESSION_ID_MAX_CHARS;
 use crate::{CommType, Param};

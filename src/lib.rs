@@ -19,7 +19,9 @@
 //! - **Store.** Where sessions live, and writing them back only `WHERE revision = <the one you read>`, so that of two
 //!   servers that race one has to decide again.
 //!
-//! No I/O, no threads, no async, no logging, no globals, no `unsafe`, no panics.
+//! No I/O, no threads, no async, no logging, no globals, no `unsafe`, no panics. The crate is `no_std` with `alloc`, so
+//! the compiler refuses a clock, a file, a socket or a thread in it. A build of it still needs `std`, because its
+//! dependency `validator` does.
 //!
 //! # The session
 //!
@@ -94,12 +96,9 @@
 //! - `conformance`: the kit by which a crate that wraps this one in a transport knows that it answers exactly.
 //! - `http`: an [`Answer`] becomes an `http::Response`, for axum, tower, hyper, lambda and the like.
 //! - `proptest`: strategies for every public input type, the ends of every range included; see `strategies`.
+#![no_std]
+#![forbid(unsafe_code)]
 #![deny(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::dbg_macro,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -107,6 +106,11 @@
     clippy::arithmetic_side_effects
 )]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+extern crate alloc;
+// For tests, and for the instruments in `testing`.
+#[cfg(any(test, feature = "arbitrary", feature = "conformance", feature = "proptest"))]
+extern crate std;
 
 mod answer;
 #[cfg(feature = "arbitrary")]

@@ -4,7 +4,8 @@ use crate::end_user::Fields;
 use crate::session::{Active, next};
 use crate::words::words;
 use crate::{
-    AnySession, CommType, CrmSupport, DuplicatePolicy, EndUser, LinkError, LinkRequest, RequiredParam, Session,
+    AnySession, CommType, CrmSupport, DuplicatePolicy, EndUser, EndUserField, LinkError, LinkRequest, RequiredParam,
+    Session,
 };
 
 /// Decides a request to link `session` to its end user: the [decision table](crate#the-decision), row by row.
@@ -48,7 +49,7 @@ pub fn apply_link(
 ) -> Result<Accepted, LinkError> {
     request.require(RequiredParam::CommType)?;
     request.require(RequiredParam::Identifier)?;
-    let fields = request.fields().map_err(LinkError::InvalidParam)?;
+    let fields = request.fields(EndUserField::accepts).map_err(LinkError::InvalidParam)?;
     let comm_type: Option<CommType> = request.comm_type.as_text().and_then(|text| text.parse().ok());
     let comm_type = comm_type.ok_or(LinkError::NotFound)?;
     let session = session.filter(|session| session.comm_type() == comm_type).ok_or(LinkError::NotFound)?;
@@ -72,7 +73,7 @@ impl Session<Active> {
             return Err(LinkError::UnsupportedCrm);
         }
         if let Some(last_linked_at) = self.last_linked_at
-            && policy.concerns(self.end_user(), identifier)
+            && policy.applies_to(self.end_user(), identifier)
             && let Some(retry_after) = policy.wait(last_linked_at, now)
         {
             return Err(LinkError::Duplicate { retry_after });

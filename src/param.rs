@@ -1,5 +1,6 @@
-use std::borrow::Cow;
-use std::fmt;
+use alloc::borrow::{Cow, ToOwned};
+use alloc::string::String;
+use core::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess};
 
@@ -34,7 +35,7 @@ pub enum Param<'a> {
     NotText,
 }
 
-impl<'a> Param<'a> {
+impl Param<'_> {
     /// The text, unless it is blank.
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -70,10 +71,6 @@ impl<'a> Param<'a> {
             Self::NotText => Param::NotText,
         }
     }
-
-    fn from_text(text: Cow<'a, str>) -> Self {
-        if is_blank(&text) { Self::Blank } else { Self::Text(text) }
-    }
 }
 
 /// Rails' `blank?` for text.
@@ -93,29 +90,18 @@ impl fmt::Debug for Param<'_> {
     }
 }
 
-impl<'a> From<&'a str> for Param<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::from_text(Cow::Borrowed(text))
-    }
+macro_rules! from_text {
+    ($($text:ty)*) => {
+        $(impl<'a> From<$text> for Param<'a> {
+            fn from(text: $text) -> Self {
+                let text: Cow<'a, str> = text.into();
+                if is_blank(&text) { Self::Blank } else { Self::Text(text) }
+            }
+        })*
+    };
 }
 
-impl<'a> From<&'a String> for Param<'a> {
-    fn from(text: &'a String) -> Self {
-        Self::from_text(Cow::Borrowed(text))
-    }
-}
-
-impl From<String> for Param<'_> {
-    fn from(text: String) -> Self {
-        Self::from_text(Cow::Owned(text))
-    }
-}
-
-impl<'a> From<Cow<'a, str>> for Param<'a> {
-    fn from(text: Cow<'a, str>) -> Self {
-        Self::from_text(text)
-    }
-}
+from_text! { &'a str &'a String String Cow<'a, str> }
 
 impl From<CommType> for Param<'_> {
     fn from(comm_type: CommType) -> Self {

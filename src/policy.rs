@@ -1,11 +1,12 @@
+use alloc::format;
+use alloc::string::String;
 use core::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use strum::{EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 
-use crate::wire::{self, FromAny, serde_words};
+use crate::wire::{self, FromAny, read_fields, serde_words};
 use crate::words::words;
 use crate::{EndUser, Param};
 
@@ -18,6 +19,7 @@ use crate::{EndUser, Param};
 ///
 /// With serde it reads and writes as a config file has it: the interval in seconds with an `s`, exact to the nanosecond
 /// (up to nine decimals, which is how Protocol Buffers write a duration in JSON), and the scope, which may be left out.
+/// Any other key is refused, so that a misspelt one does not silently mean the default.
 ///
 /// ```
 /// use core::time::Duration;
@@ -59,8 +61,8 @@ impl DuplicatePolicy {
         self.scope
     }
 
-    /// Whether a link to `identifier` can be a duplicate of the link to `end_user`.
-    pub(crate) fn concerns(&self, end_user: Option<&EndUser>, identifier: &str) -> bool {
+    /// Whether the interval applies to a link from `end_user` to `identifier`.
+    pub(crate) fn applies_to(&self, end_user: Option<&EndUser>, identifier: &str) -> bool {
         match self.scope {
             DuplicateScope::Session => true,
             DuplicateScope::SameIdentifier => end_user.is_some_and(|linked| linked.identifier() == identifier),
@@ -107,48 +109,37 @@ impl Serialize for DuplicatePolicy {
 
 impl<'de> Deserialize<'de> for DuplicatePolicy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let PolicyRecord { interval, scope } = wire::any(deserializer)?;
-        let interval = interval.as_text().and_then(from_seconds).ok_or_else(|| D::Error::custom(INTERVAL_RULE))?;
-        Ok(Self { interval, scope: scope.unwrap_or_default() })
+        let record: Record<'_> = wire::any(deserializer)?;
+        let interval = record.interval.as_text().and_then(from_seconds);
+        let interval = interval.ok_or_else(|| D::Error::custom(INTERVAL_RULE))?;
+        Ok(Self { interval, scope: record.scope.unwrap_or_default() })
     }
 }
 
-const INTERVAL_RULE: &str = "`interval` is invalid: it is seconds with an `s`, such as `30s` or `0.5s`";
-
-#[derive(Clone, Copy, PartialEq, EnumString, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-enum Key {
-    Interval,
-    Scope,
-}
+const INTERVAL_RULE: &str = "`interval` is invalid: expected seconds with an `s`, such as `30s` or `0.5s`";
+const KEY_RULE: &str = "unknown key in a duplicate policy: expected `interval` or `scope`";
 
 #[derive(Default)]
-struct PolicyRecord<'a> {
+struct Record<'a> {
     interval: Param<'a>,
     scope: Option<DuplicateScope>,
 }
 
-impl<'de> FromAny<'de> for PolicyRecord<'de> {
+impl<'de> FromAny<'de> for Record<'de> {
     fn other() -> Self {
         Self::default()
     }
 
-    fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut record = Self::default();
-        wire::fields(map, |key, map| {
-            match key {
-                Key::Interval => record.interval = map.next_value()?,
-                Key::Scope => record.scope = map.next_value()?,
-            }
-            Ok(())
-        })?;
-        Ok(record)
+        // A misspelt key must not silently mean the default.
+        read_fields!(map into record: interval, scope; unknown: return Err(A::Error::custom(KEY_RULE)))
     }
 }
 
 fn to_seconds(interval: Duration) -> String {
     let seconds = format!("{}.{:09}", interval.as_secs(), interval.subsec_nanos());
-    seconds.trim_end_matches('0').trim_end_matches('.').to_owned() + "s"
+    format!("{}s", seconds.trim_end_matches('0').trim_end_matches('.'))
 }
 
 pub(crate) fn from_seconds(text: &str) -> Option<Duration> {

@@ -1,27 +1,15 @@
 //! The stored form of a session: written from any state, read only through the checks.
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess};
+use alloc::string::String;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess};
 use serde::ser::{self, Serialize, SerializeMap, Serializer};
-use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::session::{Active, Ended, State};
-use crate::wire::{self, FromAny};
-use crate::{AnySession, EndUserError, LinkRequest, Param, Session};
-
-/// A field of the stored form; its text is the field's name.
-#[derive(Clone, Copy, Debug, PartialEq, Display, EnumString, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-enum Key {
-    State,
-    CommType,
-    CrmSupport,
-    EndUser,
-    LastLinkedAt,
-    EndedAt,
-    Revision,
-}
+use crate::wire::{self, FromAny, read_fields};
+use crate::{AnySession, EndUserError, EndUserField, LinkRequest, Param, Session};
 
 const ACTIVE: &str = "active";
 const ENDED: &str = "ended";
@@ -55,27 +43,23 @@ fn write<T: State, S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     // A map and not a struct, which some formats write as an array.
     let mut map = serializer.serialize_map(None)?;
-    map.serialize_entry(name(Key::State), state)?;
-    map.serialize_entry(name(Key::CommType), &session.comm_type())?;
-    map.serialize_entry(name(Key::CrmSupport), &session.crm_support())?;
+    map.serialize_entry("state", state)?;
+    map.serialize_entry("comm_type", &session.comm_type())?;
+    map.serialize_entry("crm_support", &session.crm_support())?;
     if let Some(end_user) = session.end_user() {
-        map.serialize_entry(name(Key::EndUser), end_user)?;
+        map.serialize_entry("end_user", end_user)?;
     }
-    for (field, at) in [(Key::LastLinkedAt, session.last_linked_at()), (Key::EndedAt, ended_at)] {
+    for (field, at) in [("last_linked_at", session.last_linked_at()), ("ended_at", ended_at)] {
         if let Some(at) = at {
-            map.serialize_entry(name(field), &to_rfc3339(field, at)?)?;
+            map.serialize_entry(field, &to_rfc3339(field, at)?)?;
         }
     }
-    map.serialize_entry(name(Key::Revision), &session.revision())?;
+    map.serialize_entry("revision", &session.revision())?;
     map.end()
 }
 
-fn name(key: Key) -> &'static str {
-    key.into()
-}
-
 /// In UTC, so that equal moments read the same; in its own offset where RFC 3339's years (0 to 9999) leave no other way.
-fn to_rfc3339<E: ser::Error>(field: Key, at: OffsetDateTime) -> Result<String, E> {
+fn to_rfc3339<E: ser::Error>(field: &str, at: OffsetDateTime) -> Result<String, E> {
     let utc = at.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()));
     let text = utc.unwrap_or(at).format(&Rfc3339);
     text.map_err(|_| E::custom(format_args!("`{field}` has no form in RFC 3339: its years are 0 to 9999")))
@@ -105,47 +89,40 @@ impl<'de> FromAny<'de> for Record<'de> {
         Self::default()
     }
 
-    fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut record = Self::default();
-        wire::fields(map, |key, map| {
-            match key {
-                Key::State => record.state = map.next_value()?,
-                Key::CommType => record.comm_type = map.next_value()?,
-                Key::CrmSupport => record.crm_support = map.next_value()?,
-                Key::EndUser => record.end_user = map.next_value()?,
-                Key::LastLinkedAt => record.last_linked_at = map.next_value()?,
-                Key::EndedAt => record.ended_at = map.next_value()?,
-                Key::Revision => record.revision = Some(map.next_value()?),
+        read_fields!(
+            map into record: state, comm_type, crm_support, end_user, last_linked_at, ended_at, revision;
+            unknown: {
+                map.next_value::<IgnoredAny>()?;
             }
-            Ok(())
-        })?;
-        Ok(record)
+        )
     }
 }
 
 impl Record<'_> {
     fn check(self) -> Result<AnySession, RecordError> {
-        let active = required(&self.state, Key::State, |state| match state {
+        let active = required(&self.state, "state", |state| match state {
             ACTIVE => Some(true),
             ENDED => Some(false),
             _ => None,
         })?;
         let session = Session {
-            comm_type: required(&self.comm_type, Key::CommType, |text| text.parse().ok())?,
-            crm_support: required(&self.crm_support, Key::CrmSupport, |text| text.parse().ok())?,
-            end_user: self.end_user.map(|end_user| end_user.to_end_user()).transpose()?,
-            last_linked_at: optional(&self.last_linked_at, Key::LastLinkedAt, from_rfc3339)?,
-            revision: self.revision.ok_or(RecordError::Missing(Key::Revision))?.0,
+            comm_type: required(&self.comm_type, "comm_type", |text| text.parse().ok())?,
+            crm_support: required(&self.crm_support, "crm_support", |text| text.parse().ok())?,
+            end_user: self.end_user.map(|end_user| end_user.to_end_user(EndUserField::holds)).transpose()?,
+            last_linked_at: optional(&self.last_linked_at, "last_linked_at", from_rfc3339)?,
+            revision: self.revision.ok_or(RecordError::Missing("revision"))?.0,
             state: Active(()),
         };
         if session.last_linked_at.is_some() && session.end_user.is_none() {
-            return Err(RecordError::Missing(Key::EndUser));
+            return Err(RecordError::Missing("end_user"));
         }
-        match optional(&self.ended_at, Key::EndedAt, from_rfc3339)? {
+        match optional(&self.ended_at, "ended_at", from_rfc3339)? {
             None if active => Ok(session.into()),
             Some(at) if !active => Ok(session.in_state(Ended { at }).into()),
-            None => Err(RecordError::Missing(Key::EndedAt)),
-            Some(_) => Err(RecordError::Unexpected(Key::EndedAt)),
+            None => Err(RecordError::Missing("ended_at")),
+            Some(_) => Err(RecordError::Unexpected("ended_at")),
         }
     }
 }
@@ -155,15 +132,23 @@ struct Revision(u64);
 impl<'de> Deserialize<'de> for Revision {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let revision = wire::unsigned(deserializer)?;
-        revision.map(Self).ok_or_else(|| D::Error::custom(RecordError::Invalid(Key::Revision)))
+        revision.map(Self).ok_or_else(|| D::Error::custom(RecordError::Invalid("revision")))
     }
 }
 
-fn required<T>(param: &Param<'_>, field: Key, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, RecordError> {
+fn required<T>(
+    param: &Param<'_>,
+    field: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, RecordError> {
     optional(param, field, parse)?.ok_or(RecordError::Missing(field))
 }
 
-fn optional<T>(param: &Param<'_>, field: Key, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, RecordError> {
+fn optional<T>(
+    param: &Param<'_>,
+    field: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, RecordError> {
     if param.is_blank() {
         return Ok(None);
     }
@@ -178,11 +163,11 @@ pub(crate) fn from_rfc3339(text: &str) -> Option<OffsetDateTime> {
 #[derive(Debug, thiserror::Error)]
 enum RecordError {
     #[error("`{0}` is missing from the stored session")]
-    Missing(Key),
+    Missing(&'static str),
     #[error("`{0}` of the stored session is invalid")]
-    Invalid(Key),
+    Invalid(&'static str),
     #[error("`{0}` is set in the stored session, which is active")]
-    Unexpected(Key),
+    Unexpected(&'static str),
     #[error("`end_user` of the stored session: {0}")]
     EndUser(#[from] EndUserError),
 }

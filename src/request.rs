@@ -1,11 +1,10 @@
-use std::borrow::Cow;
+use alloc::borrow::Cow;
 
-use serde::de::{Deserialize, Deserializer, MapAccess};
-use strum::{EnumString, IntoStaticStr, VariantArray};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess};
 use validator::{Validate, ValidationError, ValidationErrors};
 
 use crate::end_user::Fields;
-use crate::wire::{self, FromAny};
+use crate::wire::{self, FromAny, read_fields};
 use crate::{EndUser, EndUserError, EndUserField, LinkError, Param, RequiredParam};
 
 /// One request to link a session to its end user, as it came in and not yet judged.
@@ -102,44 +101,31 @@ impl<'a> LinkRequest<'a> {
         if value.is_blank() { Err(LinkError::MissingParam(param)) } else { Ok(()) }
     }
 
-    /// Row 3 of the table: every field, or the first that is unacceptable.
-    pub(crate) fn fields(&self) -> Result<Fields<'_>, EndUserField> {
+    /// Row 3 of the table: every field, or the first that is not valid by `rule`.
+    pub(crate) fn fields(&self, rule: impl Fn(EndUserField, &str) -> bool) -> Result<Fields<'_>, EndUserField> {
         Ok(Fields {
-            identifier: self.field(EndUserField::Identifier)?,
-            name: self.field(EndUserField::Name)?,
-            email: self.field(EndUserField::Email)?,
-            phone: self.field(EndUserField::Phone)?,
+            identifier: self.field(EndUserField::Identifier, &rule)?,
+            name: self.field(EndUserField::Name, &rule)?,
+            email: self.field(EndUserField::Email, &rule)?,
+            phone: self.field(EndUserField::Phone, &rule)?,
         })
     }
 
-    /// The end user it names, its comm type left aside.
-    pub(crate) fn to_end_user(&self) -> Result<EndUser, EndUserError> {
+    /// The end user it names; the comm type does not matter.
+    pub(crate) fn to_end_user(&self, rule: impl Fn(EndUserField, &str) -> bool) -> Result<EndUser, EndUserError> {
         self.require(RequiredParam::Identifier).map_err(|_| EndUserError::Missing)?;
-        match self.fields() {
-            Ok(fields) => Ok(fields.to_end_user()),
-            Err(field) => Err(EndUserError::Invalid(field)),
-        }
+        self.fields(rule).map(Fields::to_end_user).map_err(EndUserError::Invalid)
     }
 
     /// One field's text, empty where it is blank.
-    fn field(&self, field: EndUserField) -> Result<&str, EndUserField> {
+    fn field(&self, field: EndUserField, rule: impl Fn(EndUserField, &str) -> bool) -> Result<&str, EndUserField> {
         let param = self.param(field);
         match param.as_text() {
-            Some(text) if field.accepts(text) => Ok(text),
+            Some(text) if rule(field, text) => Ok(text),
             None if param.is_blank() => Ok(""),
             _ => Err(field),
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq, EnumString, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-enum Key {
-    CommType,
-    Identifier,
-    Name,
-    Email,
-    Phone,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for LinkRequest<'a> {
@@ -153,19 +139,11 @@ impl<'de: 'a, 'a> FromAny<'de> for LinkRequest<'a> {
         Self::default()
     }
 
-    fn object<A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut request = Self::default();
-        wire::fields(map, |key, map| {
-            match key {
-                Key::CommType => request.comm_type = map.next_value()?,
-                Key::Identifier => request.identifier = map.next_value()?,
-                Key::Name => request.name = map.next_value()?,
-                Key::Email => request.email = map.next_value()?,
-                Key::Phone => request.phone = map.next_value()?,
-            }
-            Ok(())
-        })?;
-        Ok(request)
+        read_fields!(map into request: comm_type, identifier, name, email, phone; unknown: {
+            map.next_value::<IgnoredAny>()?;
+        })
     }
 }
 
@@ -183,7 +161,7 @@ impl Validate for LinkRequest<'_> {
             }
         }
         for &field in EndUserField::ALL {
-            if let Err(field) = self.field(field) {
+            if let Err(field) = self.field(field, EndUserField::accepts) {
                 errors.add(field.as_str(), error("invalid", LinkError::InvalidParam(field)));
             }
         }

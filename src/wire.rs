@@ -1,19 +1,16 @@
-//! The one door by which serde brings anything in.
+//! All deserialization goes through this module.
 //!
 //! serde's own visitors read arrays by position, take integers for field names, and repeat a value of the wrong type in
 //! their errors. An identity must not be guessed and a person's data must not reach a log, so nothing here is derived:
 //! every value is first taken for what it is, whatever that may be, and judged afterwards by errors that name the field
 //! alone.
 
-use std::cell::Cell;
-use std::fmt;
-use std::marker::PhantomData;
-use std::str::FromStr;
+use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::str::FromStr;
 
-use serde::de::{
-    Deserialize, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
-};
-use strum::VariantArray;
+use serde::de::{Deserialize, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 /// What a type makes of each shape a value can have; a shape it has no use for is [`other`](Self::other).
 pub(crate) trait FromAny<'de>: Sized {
@@ -51,34 +48,33 @@ pub(crate) fn any<'de, T: FromAny<'de>, D: Deserializer<'de>>(deserializer: D) -
     deserializer.deserialize_any(AnyVisitor { refused: &Cell::new(false), value: PhantomData })
 }
 
-/// Reads an object's fields by `read`, those that `K` knows. Other fields are skipped.
+/// Reads an object's fields into a record's fields of the same name; `$unknown` is done on any other name.
 ///
-/// # Errors
-/// - A known field is there twice: which of the two is meant would be a guess.
-/// - What `read` answers.
-pub(crate) fn fields<'de, K, A: MapAccess<'de>>(
-    mut map: A,
-    mut read: impl FnMut(K, &mut A) -> Result<(), A::Error>,
-) -> Result<(), A::Error>
-where
-    K: FromStr + VariantArray + PartialEq + Copy + Into<&'static str>,
-{
-    let mut met = 0_u32;
-    while let Some(Word(key)) = map.next_key::<Word<K>>()? {
-        let Some(key) = key else {
-            map.next_value::<IgnoredAny>()?;
-            continue;
-        };
-        let bit =
-            K::VARIANTS.iter().zip(0..).find(|(known, _)| **known == key).map_or(0, |(_, at)| 1_u32.wrapping_shl(at));
-        if met & bit != 0 {
-            return Err(A::Error::duplicate_field(key.into()));
+/// A field that is there twice is an error, because which of the two is meant would be a guess.
+macro_rules! read_fields {
+    ($map:ident into $record:ident: $($field:ident),+; unknown: $unknown:expr) => {{
+        #[derive(strum::EnumString)]
+        #[allow(non_camel_case_types, reason = "named as the fields are")]
+        enum Key {
+            $($field),+
         }
-        met |= bit;
-        read(key, &mut map)?;
-    }
-    Ok(())
+
+        $(let mut $field = false;)+
+        while let Some($crate::wire::Word(key)) = $map.next_key::<$crate::wire::Word<Key>>()? {
+            match key {
+                $(Some(Key::$field) => {
+                    if core::mem::replace(&mut $field, true) {
+                        return Err(serde::de::Error::duplicate_field(stringify!($field)));
+                    }
+                    $record.$field = $map.next_value()?;
+                })+
+                None => $unknown,
+            }
+        }
+        Ok($record)
+    }};
 }
+pub(crate) use read_fields;
 
 /// serde for an enum of words. A refusal is its `FromStr`'s, which never repeats the value.
 macro_rules! serde_words {
@@ -99,6 +95,19 @@ macro_rules! serde_words {
 }
 pub(crate) use serde_words;
 
+/// Reads a value of a shape that the format is asked for.
+///
+/// A format that meets another shape refuses it with an error that may repeat the value, so that error is not passed on.
+/// It is recognised by this: to write it, the format asks the visitor what was expected. All other errors (broken JSON, a
+/// reader that fails) are passed on as they are. The caller must fail after a refusal, because the value is not read.
+fn asked<'de, T: FromAny<'de>, E>(read: impl FnOnce(AnyVisitor<'_, T>) -> Result<T, E>) -> Result<T, E> {
+    let refused = Cell::new(false);
+    match read(AnyVisitor { refused: &refused, value: PhantomData }) {
+        Err(_) if refused.get() => Ok(T::other()),
+        result => result,
+    }
+}
+
 /// Reads one of the words of `T`; `None` if the value is anything else.
 ///
 /// Asks the format for text, because some formats cannot tell a value's shape.
@@ -108,26 +117,19 @@ pub(crate) fn word<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Re
 
 /// Reads an unsigned number; `None` if the value is anything else.
 ///
-/// Asks the format for a number, because some formats (`serde_json` with `arbitrary_precision`) show one as an object if
-/// they are not asked.
+/// Asks a text format for a number, because `serde_json` with `arbitrary_precision` shows one as an object if it is not
+/// asked.
 pub(crate) fn unsigned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    asked(|visitor| deserializer.deserialize_u64(visitor)).map(|Unsigned(number)| number)
+    let Unsigned(number) = if deserializer.is_human_readable() {
+        asked(|visitor: AnyVisitor<'_, Unsigned>| deserializer.deserialize_u64(visitor))?
+    } else {
+        any(deserializer)?
+    };
+    Ok(number)
 }
 
-/// Reads a value of a shape that the format is asked for.
-///
-/// A format that meets another shape refuses it with an error that repeats the value, so that error is not passed on. It
-/// is known by this: to write it, the format asks the visitor what was expected. All other errors (broken JSON, a reader
-/// that fails) are passed on as they are.
-fn asked<'de, T: FromAny<'de>, E>(read: impl FnOnce(AnyVisitor<'_, T>) -> Result<T, E>) -> Result<T, E> {
-    let refused = Cell::new(false);
-    match read(AnyVisitor { refused: &refused, value: PhantomData }) {
-        Err(_) if refused.get() => Ok(T::other()),
-        result => result,
-    }
-}
-
-struct Word<T>(Option<T>);
+/// One of the words of `T`; `None` if the value is anything else.
+pub(crate) struct Word<T>(pub(crate) Option<T>);
 
 impl<'de, T: FromStr> Deserialize<'de> for Word<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -234,6 +236,8 @@ impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
+
     use serde::de::Expected;
 
     use super::*;

@@ -1,5 +1,4 @@
 //! The fuzz targets' corpora, replayed.
-#![allow(clippy::disallowed_methods, reason = "purity is for `src`; these tests read files")]
 
 use std::fs;
 use std::path::Path;

@@ -50,7 +50,7 @@ fn an_interval_that_is_not_seconds_with_an_s_is_refused_by_name() {
     for interval in refused {
         let error =
             serde_json::from_str::<DuplicatePolicy>(&format!("{{\"interval\":{interval}}}")).unwrap_err().to_string();
-        let expected = "`interval` is invalid: it is seconds with an `s`, such as `30s` or `0.5s`";
+        let expected = "`interval` is invalid: expected seconds with an `s`, such as `30s` or `0.5s`";
         assert!(error.starts_with(expected), "{interval}: {error}");
     }
     for policy in ["[\"30s\",\"session\"]", "\"30s\"", "30", "null"] {
@@ -65,6 +65,28 @@ fn a_scope_that_is_none_is_refused_by_name() {
         let error = serde_json::from_str::<DuplicatePolicy>(&policy).unwrap_err().to_string();
         assert!(error.starts_with("`scope` is invalid: expected `session` or `same_identifier`"), "{scope}: {error}");
     }
+}
+
+#[test]
+fn a_misspelt_key_is_refused_and_never_means_the_default() {
+    for policy in [
+        r#"{"interval":"30s","scpoe":"same_identifier"}"#,
+        r#"{"Interval":"30s"}"#,
+        r#"{"interval":"30s","":null}"#,
+        r#"{"interval":"30s","scope ":"session"}"#,
+    ] {
+        let error = serde_json::from_str::<DuplicatePolicy>(policy).unwrap_err();
+        let expected = "unknown key in a duplicate policy: expected `interval` or `scope`";
+        assert!(error.is_data() && error.to_string().starts_with(expected), "{policy}: {error}");
+    }
+    let error = toml::from_str::<DuplicatePolicy>("interval = '30s'\nscpoe = 'same_identifier'").unwrap_err();
+    assert!(error.message().starts_with("unknown key"), "{error}");
+}
+
+#[test]
+fn a_key_given_twice_is_refused_by_name() {
+    let error = serde_json::from_str::<DuplicatePolicy>(r#"{"interval":"30s","interval":"60s"}"#).unwrap_err();
+    assert!(error.to_string().starts_with("duplicate field `interval`"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The reference model: DESIGN's table once more, naively, in another style than the crate.
+//! The reference model: the decision table once more, naively, in another style than the crate.
 //!
 //! It knows nothing of the crate but its input types, from which it copies what it needs into plain data. Every condition
 //! of the table is evaluated, then the first that holds is looked up; times are counts of nanoseconds; people are maps.
@@ -85,15 +85,21 @@ fn read(param: &Param<'_>) -> Value {
     }
 }
 
+/// Whether a request must not set the field to the value.
 fn bad(field: &str, value: &Value) -> bool {
-    let Value::Text(text) = value else { return *value == Value::Wrong };
-    let longest = BTreeMap::from([("identifier", 255), ("name", 255), ("email", 254), ("phone", 64)])[field];
-    let right_kind = match field {
-        "email" => text.validate_email(),
-        "phone" => text.chars().filter(|character| character.is_numeric()).count() > 0,
+    let right_kind = match (field, value) {
+        ("email", Value::Text(text)) => text.validate_email(),
+        ("phone", Value::Text(text)) => text.chars().filter(|character| character.is_numeric()).count() > 0,
         _ => true,
     };
-    text.chars().count() > longest || text.chars().filter(|character| character.is_control()).count() > 0 || !right_kind
+    unreadable(field, value) || !right_kind
+}
+
+/// Whether a stored field must not have the value.
+fn unreadable(field: &str, value: &Value) -> bool {
+    let Value::Text(text) = value else { return *value == Value::Wrong };
+    let longest = BTreeMap::from([("identifier", 255), ("name", 255), ("email", 254), ("phone", 64)])[field];
+    text.chars().count() > longest || text.chars().filter(|character| character.is_control()).count() > 0
 }
 
 /// The table.
@@ -203,9 +209,9 @@ pub fn is_session(record: &Json) -> bool {
         ]
         .map(|(field, param)| (field, read(param)))
     });
-    let person = asked
-        .as_ref()
-        .is_none_or(|asked| asked[0].1 != Value::Missing && !asked.iter().any(|(field, value)| bad(field, value)));
+    let person = asked.as_ref().is_none_or(|asked| {
+        asked[0].1 != Value::Missing && !asked.iter().any(|(field, value)| unreadable(field, value))
+    });
     let active = text("state") == "active";
     ["active", "ended"].contains(&text("state"))
         && ["call", "chat"].contains(&text("comm_type"))

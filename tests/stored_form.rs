@@ -1,11 +1,16 @@
 //! The stored form: golden files for every state, and forged records refused with the field named.
 
-use midsession::{AnySession, CommType, CrmSupport, EndUser, Session};
+use std::io::Read;
+
+use midsession::{AnySession, CommType, CrmSupport, EndUser, Session, apply_link};
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use crate::common::{EARLIEST, LATEST, NOW, POLICY, any_moment, assert_refused, end_user};
+use crate::common::{EARLIEST, INTERVAL, LATEST, NOW, POLICY, any_moment, assert_refused, end_user, request};
+
+/// What an earlier release may have stored: an e-mail address and a phone number that today's rules refuse.
+const FORMER_RULES: &str = include_str!("golden/active_linked_by_former_rules.json");
 
 /// Each session with the file that holds its stored form. A file once written here must be readable for ever.
 fn golden() -> [(AnySession, &'static str); 6] {
@@ -89,7 +94,9 @@ fn a_required_field_left_out_or_blank_is_refused_by_name() {
             assert_refused(&forged(field, blank), &format!("`{field}` is missing from the stored session"));
         }
     }
-    assert_refused(&forged("revision", ""), "`revision` is missing from the stored session");
+    for blank in ["", "null"] {
+        assert_refused(&forged("revision", blank), "`revision` is missing from the stored session");
+    }
 }
 
 #[test]
@@ -100,7 +107,7 @@ fn a_field_of_the_wrong_kind_is_refused_by_name() {
             assert_refused(&forged(field, value), &format!("`{field}` of the stored session is invalid"));
         }
     }
-    for value in ["-1", "1.5", "\"2\"", "null", "true", "[2]", "{}", "18446744073709551616"] {
+    for value in ["-1", "1.5", "\"2\"", "true", "[2]", "{}", "18446744073709551616"] {
         assert_refused(&forged("revision", value), "`revision` of the stored session is invalid");
     }
 }
@@ -120,7 +127,8 @@ fn a_time_that_is_not_rfc_3339_is_refused_by_name() {
 #[test]
 fn an_invalid_end_user_is_refused_with_its_field_named() {
     let rule = "of at most 64 characters, none of them a control character";
-    for phone in ["7", "\"none\"", "[\"7\"]"] {
+    let long = format!("\"{}\"", "7".repeat(65));
+    for phone in ["7", "\"7\\n\"", "[\"7\"]", &long] {
         let stored = forged("end_user", &format!("{{\"identifier\":\"id-1\",\"phone\":{phone}}}"));
         assert_refused(
             &stored,
@@ -130,6 +138,47 @@ fn an_invalid_end_user_is_refused_with_its_field_named() {
     for end_user in ["{}", "7", "\"id-1\"", "[\"chat\",\"id-1\"]", "{\"name\":\"John\"}"] {
         let error = "`end_user` of the stored session: `identifier` is missing: an end user has one";
         assert_refused(&forged("end_user", end_user), error);
+    }
+}
+
+#[test]
+fn what_was_stored_by_former_rules_of_others_is_read_kept_and_written_back() {
+    let session: AnySession = serde_json::from_str(FORMER_RULES).unwrap();
+    assert_eq!(serde_json::to_string(&session).unwrap(), FORMER_RULES.trim_end());
+    let stored: serde_json::Value = serde_json::from_str(FORMER_RULES).unwrap();
+    let input = serde_json::from_value::<EndUser>(stored["end_user"].clone()).unwrap_err().to_string();
+    assert!(input.starts_with("`email` is invalid"), "an input is held to today's rules: {input}");
+
+    let request = request(r#"{"identifier":"id-1","name":"Zoë"}"#);
+    let refreshed = apply_link(Some(&session), &request, &POLICY, NOW + INTERVAL).unwrap().into_session();
+    assert_eq!(refreshed.end_user().and_then(EndUser::email), Some("zoë@example.com"));
+}
+
+#[test]
+fn broken_bytes_and_a_reader_that_fails_are_errors_of_that_kind() {
+    let whole = forged("state", "\"ended\"");
+    for end in 0..whole.len() {
+        let error = serde_json::from_str::<AnySession>(&whole[..end]).unwrap_err();
+        assert!(error.is_eof(), "{}: {error}", &whole[..end]);
+        let error = serde_json::from_reader::<_, AnySession>(whole.as_bytes()[..end].chain(Failing)).unwrap_err();
+        assert!(error.is_io(), "{}: {error}", &whole[..end]);
+        let mut bytes = whole.as_bytes()[..end].to_vec();
+        bytes.push(1);
+        assert!(serde_json::from_slice::<AnySession>(&bytes).unwrap_err().is_syntax(), "{}", &whole[..end]);
+    }
+    let mut bytes = Vec::new();
+    ciborium::into_writer(&serde_json::from_str::<AnySession>(&whole).unwrap(), &mut bytes).unwrap();
+    for end in 0..bytes.len() {
+        let error = ciborium::from_reader::<AnySession, _>(bytes[..end].chain(Failing)).unwrap_err();
+        assert!(matches!(error, ciborium::de::Error::Io(_)), "{end}: {error:?}");
+    }
+}
+
+struct Failing;
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::ConnectionReset.into())
     }
 }
 

@@ -1,6 +1,8 @@
 //! The public input types from a fuzzer's bytes (feature `arbitrary`), with both ends of every range within easy reach.
 
+// The core is `no_std`; what is for tests only need not be.
 use core::time::Duration;
+use std::prelude::rust_2024::*;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use time::OffsetDateTime;

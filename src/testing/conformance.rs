@@ -40,7 +40,10 @@
 //! The cases are data: [`JSON`], in this crate's sources `src/testing/conformance/cases.json`. The file says itself how it is
 //! read, under `format`.
 
+// The core is `no_std`; what is for tests only need not be.
 use core::time::Duration;
+use std::format;
+use std::prelude::rust_2024::*;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use time::OffsetDateTime;

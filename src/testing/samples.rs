@@ -2,7 +2,8 @@
 //! text that it just does not.
 #![allow(clippy::arithmetic_side_effects, reason = "lengths of a few hundred characters")]
 
-use core::time::Duration;
+// The core is `no_std`; what is for tests only need not be.
+use std::prelude::rust_2024::*;
 
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -96,7 +97,7 @@ pub(crate) const fn shifted(at: OffsetDateTime, nanoseconds: i64) -> OffsetDateT
 
 /// The moments around both ends of the interval after a link at `at`: a nanosecond before, exactly, and one after.
 #[cfg(feature = "proptest")]
-pub(crate) fn edges(at: OffsetDateTime, interval: Duration) -> [OffsetDateTime; 7] {
+pub(crate) fn edges(at: OffsetDateTime, interval: core::time::Duration) -> [OffsetDateTime; 7] {
     let interval = time::Duration::try_from(interval).unwrap_or(time::Duration::MAX);
     let (start, end) = (at.saturating_sub(interval), at.saturating_add(interval));
     [at, shifted(start, -1), start, shifted(start, 1), shifted(end, -1), end, shifted(end, 1)]

@@ -25,7 +25,10 @@
 //! # any_request_can_be_printed();
 //! ```
 
+// The core is `no_std`; what is for tests only need not be.
 use core::time::Duration;
+use std::prelude::rust_2024::*;
+use std::{format, vec};
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -246,7 +249,8 @@ pub fn session_id() -> impl Strategy<Value = String> {
 pub fn path() -> impl Strategy<Value = String> {
     let base = select(vec!["/apps/api/v1/", "/apps/api/v1/", "//apps/api/v1/", "///apps/api/v1/", "/apps/api/v2/", ""]);
     let segment = prop_oneof![4 => select(vec!["calls", "chats", "emails", "", "%20"]).prop_map(str::to_owned), 1 => hostile_text()];
-    let session_id = prop_oneof![4 => session_id(), 1 => hostile_text(), 1 => session_id().prop_map(|id| id + "~")];
+    let session_id =
+        prop_oneof![4 => session_id(), 1 => hostile_text(), 1 => session_id().prop_map(|id| format!("{id}~"))];
     let end = select(vec!["/end_user", "/end_user", "/end_user", "/end_user/", "/end", ""]);
     (base, segment, session_id, end).prop_map(|(base, segment, id, end)| format!("{base}{segment}/{id}{end}"))
 }
