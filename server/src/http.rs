@@ -7,7 +7,7 @@ use axum::http::{Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use midsession::{Answer, AnySession, CommType, DuplicatePolicy, Endpoint, LinkRequest, Session, apply_link};
+use midsession::{CommType, Endpoint, LinkRequest, Session};
 use serde::de::IgnoredAny;
 use time::OffsetDateTime;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -18,42 +18,40 @@ use crate::openapi::{
     self, BodyDoor, CommTypeParam, Door, LinkBody, Message, NewSession, Record, SessionParams, Started,
 };
 use crate::reply::Reply;
-use crate::{Clock, LegacyStore as Store, Token};
+use crate::{Command, Decided, Sessions, Store, Token};
 
 pub(crate) const HEALTH: &str = "/healthz";
+/// An id that no path can name.
+const PROBE: &str = "probe:ready";
 /// The route of the contract, as the log names it.
 pub(crate) const END_USER: &str = "/apps/api/v1/{comm_type}/{session_id}/end_user";
 
 /// What the handlers work with.
-pub struct App {
-    /// Where the sessions live.
-    pub store: Store,
-    /// What counts as a duplicate.
-    pub policy: DuplicatePolicy,
+pub struct App<S> {
+    /// Decides, over a store.
+    pub sessions: Sessions<S>,
     /// What every request but `/healthz` must show.
     pub token: Token,
-    /// Tells the time.
-    pub clock: Clock,
 }
 
-type Shared = State<Arc<App>>;
+type Shared<S> = State<Arc<App<S>>>;
 
 /// The server's routes, and the middleware before them.
-pub fn router(app: App) -> Router {
+pub fn router<S: Store>(app: App<S>) -> Router {
     let app = Arc::new(app);
-    let mut router = Router::new().route(HEALTH, get(health)).route("/openapi.json", get(describe));
+    let mut router = Router::new().route(HEALTH, get(health::<S>)).route("/openapi.json", get(describe));
     for (base, comm_type) in [("/apps/api/v1/calls", CommType::Call), ("/apps/api/v1/chats", CommType::Chat)] {
         let sessions = Router::new()
-            .route(base, post(start))
-            .route(&format!("{base}/{{session_id}}"), get(show))
-            .route(&format!("{base}/{{session_id}}/end"), post(end));
+            .route(base, post(start::<S>))
+            .route(&format!("{base}/{{session_id}}"), get(show::<S>).delete(erase::<S>))
+            .route(&format!("{base}/{{session_id}}/end"), post(end::<S>));
         router = router.merge(sessions.layer(Extension(comm_type)));
     }
     router
         // The contract's route is the crate's to recognise: it takes any comm type, even none, and a doubled slash.
-        .fallback(end_user)
+        .fallback(end_user::<S>)
         .method_not_allowed_fallback(async || Reply::method_not_allowed(None))
-        .layer(from_fn_with_state(app.clone(), middleware::authorize))
+        .layer(from_fn_with_state(app.clone(), middleware::authorize::<S>))
         .layer(CatchPanicLayer::custom(middleware::panicked))
         .layer(from_fn(middleware::log))
         .with_state(app)
@@ -73,23 +71,20 @@ pub fn router(app: App) -> Router {
         Door, BodyDoor,
     )
 )]
-pub(crate) async fn end_user(State(app): Shared, method: Method, uri: Uri, request: Request) -> Result<Reply, Reply> {
+pub(crate) async fn end_user<S: Store>(
+    State(app): Shared<S>,
+    method: Method,
+    uri: Uri,
+    request: Request,
+) -> Result<Reply, Reply> {
     let endpoint = Endpoint::parse(uri.path()).ok_or(Reply::NOT_FOUND)?;
     if method != Method::POST {
         return Err(Reply::method_not_allowed(Some("POST")));
     }
     let body = JsonBody::from_request(request, &app).await?;
     let link: LinkRequest<'_> = body.parse().map_err(|_| Reply::INVALID_JSON)?;
-    let link = link.with_comm_type(endpoint.comm_type());
-    let decide = |session: Option<&AnySession>| {
-        let decision = apply_link(session, &link, &app.policy, (app.clock)());
-        let answer = Answer::from(&decision);
-        match decision {
-            Ok(accepted) => (Reply::answer(answer, Ok(accepted.change())), Some(accepted.into_session().into())),
-            Err(error) => (Reply::answer(answer, Err(error)), None),
-        }
-    };
-    Ok(app.store.change(endpoint.session_id(), decide).await?)
+    let link = link.with_comm_type(endpoint.comm_type()).into_owned();
+    Ok(app.sessions.submit(endpoint.session_id(), Command::Link(link)).await?.into())
 }
 
 /// Start a session
@@ -115,17 +110,19 @@ pub(crate) async fn end_user(State(app): Shared, method: Method, uri: Uri, reque
         Door, BodyDoor,
     )
 )]
-pub(crate) async fn start(
-    State(app): Shared,
+pub(crate) async fn start<S: Store>(
+    State(app): Shared<S>,
     Extension(comm_type): Extension<CommType>,
     body: JsonBody,
 ) -> Result<Reply, Reply> {
     let new: Option<NewSession> =
         body.parse().map_err(|error| if error.is_data() { Reply::INVALID_CRM } else { Reply::INVALID_JSON })?;
     let session = Session::start(comm_type).with_crm_support(new.and_then(|new| new.crm).unwrap_or_default());
-    let id = new_id((app.clock)());
-    app.store.insert(&id, &session.into()).await?;
-    Ok(Reply::started(&id))
+    let id = new_id(app.sessions.now());
+    match app.sessions.submit(&id, Command::Start(session)).await? {
+        Decided::Started => Ok(Reply::started(&id)),
+        other => Err(other.into()),
+    }
 }
 
 /// End a session for good
@@ -140,14 +137,25 @@ pub(crate) async fn start(
         Door, BodyDoor,
     )
 )]
-pub(crate) async fn end(State(app): Shared, session: SessionPath, body: JsonBody) -> Result<Reply, Reply> {
+pub(crate) async fn end<S: Store>(State(app): Shared<S>, session: SessionPath, body: JsonBody) -> Result<Reply, Reply> {
     body.parse::<IgnoredAny>().map_err(|_| Reply::INVALID_JSON)?;
-    let decide = |found: Option<&AnySession>| match session.of_its_type(found) {
-        None => (Reply::NOT_FOUND, None),
-        Some(AnySession::Ended(_)) => (Reply::ENDED, None),
-        Some(active) => (Reply::ENDED, Some(active.clone().end((app.clock)()))),
-    };
-    Ok(app.store.change(&session.id, decide).await?)
+    Ok(app.sessions.submit(&session.id, Command::End(session.comm_type)).await?.into())
+}
+
+/// Erase an ended session's personal data
+#[utoipa::path(
+    delete,
+    path = "/apps/api/v1/{comm_type}/{session_id}",
+    params(SessionParams),
+    responses(
+        (status = 204, description = "Erased, now or before"),
+        (status = 404, description = "No such session", body = Message),
+        (status = 409, description = "It has not ended: end it first", body = Message),
+        Door,
+    )
+)]
+pub(crate) async fn erase<S: Store>(State(app): Shared<S>, session: SessionPath) -> Result<Reply, Reply> {
+    Ok(app.sessions.submit(&session.id, Command::Erase(session.comm_type)).await?.into())
 }
 
 /// Show a session
@@ -161,10 +169,11 @@ pub(crate) async fn end(State(app): Shared, session: SessionPath, body: JsonBody
         Door,
     )
 )]
-pub(crate) async fn show(State(app): Shared, session: SessionPath) -> Result<Reply, Reply> {
-    let found = app.store.load(&session.id).await?;
-    let found = session.of_its_type(found.as_ref()).ok_or(Reply::NOT_FOUND)?;
-    Ok(Reply::session(found)?)
+pub(crate) async fn show<S: Store>(State(app): Shared<S>, session: SessionPath) -> Result<Reply, Reply> {
+    let found = app.sessions.read(&session.id).await?;
+    // A session of the other comm type is as good as none.
+    let found = found.filter(|found| found.comm_type() == session.comm_type).ok_or(Reply::NOT_FOUND)?;
+    Ok(Reply::session(&found))
 }
 
 /// Whether the database answers
@@ -178,8 +187,8 @@ pub(crate) async fn show(State(app): Shared, session: SessionPath) -> Result<Rep
         (status = 503, description = "It does not", body = Message),
     )
 )]
-pub(crate) async fn health(State(app): Shared) -> Result<Reply, Reply> {
-    app.store.ping().await?;
+pub(crate) async fn health<S: Store>(State(app): Shared<S>) -> Result<Reply, Reply> {
+    app.sessions.read(PROBE).await?;
     Ok(Reply::HEALTHY)
 }
 
@@ -197,13 +206,6 @@ pub(crate) async fn describe() -> Reply {
 pub(crate) struct SessionPath {
     comm_type: CommType,
     id: String,
-}
-
-impl SessionPath {
-    /// A session of the other comm type is as good as none.
-    fn of_its_type<'a>(&self, found: Option<&'a AnySession>) -> Option<&'a AnySession> {
-        found.filter(|session| session.comm_type() == self.comm_type)
-    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for SessionPath {

@@ -290,3 +290,35 @@ fn reason(error: &sqlx::Error) -> String {
         _ => "the connection broke".to_owned(),
     }
 }
+
+/// Until its successor has landed.
+impl crate::Store for Store {
+    async fn read(&self, ids: &[&str]) -> Result<Vec<crate::Found>, crate::StoreError> {
+        let mut found = Vec::new();
+        for id in ids {
+            found.push(match self.load(id).await {
+                Ok(session) => Ok(session),
+                Err(StoreError::Record(error)) => Err(error.into()),
+                Err(error) => return Err(crate::StoreError::new(error.to_string())),
+            });
+        }
+        Ok(found)
+    }
+
+    async fn write(&self, changes: &[crate::Change]) -> Result<Vec<crate::Written>, crate::StoreError> {
+        let mut written = Vec::new();
+        for change in changes {
+            let Some(expected) = change.expected else {
+                let inserted = self.insert(&change.id, &change.next).await;
+                written.push(inserted.map_or(crate::Written::Unknown, |()| crate::Written::Yes));
+                continue;
+            };
+            let replace = |found: Option<&AnySession>| match found {
+                Some(found) if found.revision() == expected => (crate::Written::Yes, Some(change.next.clone())),
+                _ => (crate::Written::No, None),
+            };
+            written.push(self.change(&change.id, replace).await.unwrap_or(crate::Written::Unknown));
+        }
+        Ok(written)
+    }
+}

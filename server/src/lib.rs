@@ -12,6 +12,8 @@ mod openapi;
 mod reply;
 mod server;
 mod sessions;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 
 pub use config::Config;
@@ -20,4 +22,6 @@ pub use legacy::{Store as LegacyStore, StoreError as LegacyError};
 pub use middleware::Token;
 pub use server::serve;
 pub use sessions::{Clock, Command, Decided, Failure, Limits, Sessions};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{Sqlite, SqliteOpenError};
 pub use store::{Change, Found, Store, StoreError, UnreadableRecord, Written};

@@ -18,9 +18,9 @@ use subtle::ConstantTimeEq;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::App;
 use crate::http::{END_USER, HEALTH};
 use crate::reply::{Outcome, Reply};
+use crate::{App, Store};
 
 /// The largest body that is read.
 const BODY_MAX_BYTES: usize = 16 * 1024;
@@ -58,7 +58,11 @@ impl fmt::Debug for Token {
 }
 
 /// Lets in who shows the token, and anyone who asks after the server's health.
-pub(crate) async fn authorize(State(app): State<Arc<App>>, request: Request, next: Next) -> Response<Body> {
+pub(crate) async fn authorize<S: Store>(
+    State(app): State<Arc<App<S>>>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
     if request.uri().path() == HEALTH || app.token.admits(request.headers()) {
         next.run(request).await
     } else {

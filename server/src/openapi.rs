@@ -20,7 +20,7 @@ pub(crate) fn description() -> &'static str {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "midsession-server", description = "Links live calls and chats to their verified end users"),
-    paths(http::start, http::end_user, http::end, http::show, http::health, http::describe),
+    paths(http::start, http::end_user, http::end, http::show, http::erase, http::health, http::describe),
     modifiers(&Bearer),
     security(("token" = []))
 )]

@@ -3,9 +3,9 @@ use std::borrow::Cow;
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use midsession::{Answer, AnySession, LinkChange, LinkError};
+use midsession::{Answer, AnySession};
 
-use crate::LegacyError as StoreError;
+use crate::{Decided, Failure};
 
 /// What is sent, and its kind for the log.
 #[derive(Clone, Debug)]
@@ -35,6 +35,7 @@ impl Reply {
     replies! {
         HEALTHY = OK "ok" "ok";
         ENDED = OK "ended" "ended";
+        STILL_ACTIVE = CONFLICT "the session has not ended" "still_active";
         INVALID_JSON = BAD_REQUEST "body is not valid JSON" "invalid_json";
         INVALID_CRM = BAD_REQUEST
             "body is invalid: it is an object with an optional crm, supported or unsupported" "invalid_crm";
@@ -45,7 +46,16 @@ impl Reply {
         NOT_JSON = UNSUPPORTED_MEDIA_TYPE "content type must be application/json" "not_json";
         PANICKED = INTERNAL_SERVER_ERROR "Internal Server Error" "panicked";
         UNREADABLE = INTERNAL_SERVER_ERROR "Internal Server Error" "unreadable_record";
-        UNAVAILABLE = SERVICE_UNAVAILABLE "Service Unavailable: Please try again" "unavailable";
+    }
+
+    /// Nothing is left of it to be sent.
+    pub(crate) const ERASED: Self = Self::new(StatusCode::NO_CONTENT, "", "erased");
+
+    /// A client that waits as long finds the queue shorter, or the database back.
+    fn unavailable() -> Self {
+        let message = r#"{"message":"Service Unavailable: Please try again"}"#;
+        let reply = Self::new(StatusCode::SERVICE_UNAVAILABLE, message, "unavailable");
+        Self { header: Some((RETRY_AFTER, HeaderValue::from_static("1"))), ..reply }
     }
 
     pub(crate) fn unauthorized() -> Self {
@@ -65,8 +75,11 @@ impl Reply {
     }
 
     /// The session in the form it is stored in.
-    pub(crate) fn session(session: &AnySession) -> Result<Self, StoreError> {
-        Ok(Self::new(StatusCode::OK, "", "found").with_body(serde_json::to_string(session)?))
+    pub(crate) fn session(session: &AnySession) -> Self {
+        match serde_json::to_string(session) {
+            Ok(record) => Self::new(StatusCode::OK, "", "found").with_body(record),
+            Err(error) => Failure::Unreadable(error.to_string()).into(),
+        }
     }
 
     pub(crate) fn json(body: &'static str) -> Self {
@@ -74,9 +87,8 @@ impl Reply {
     }
 
     /// The crate's answer as it stands.
-    pub(crate) fn answer(answer: Answer, decision: Result<LinkChange, LinkError>) -> Self {
+    fn answer(answer: Answer, outcome: &'static str) -> Self {
         let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let outcome = decision.map_or_else(|error| error.kind().into(), Into::into);
         let header = answer.retry_after_secs().map(|seconds| (RETRY_AFTER, seconds.into()));
         Self { header, ..Self::new(status, answer.body, outcome) }
     }
@@ -90,13 +102,33 @@ impl Reply {
     }
 }
 
-impl From<StoreError> for Reply {
-    fn from(error: StoreError) -> Self {
-        let mut reply = match error {
-            StoreError::Record(_) => Self::UNREADABLE,
-            StoreError::Database(_) | StoreError::Silent | StoreError::Contended => Self::UNAVAILABLE,
+impl From<Decided> for Reply {
+    fn from(decided: Decided) -> Self {
+        match decided {
+            Decided::Link(answer, _) => Self::answer(answer, decided.as_str()),
+            Decided::Ended => Self::ENDED,
+            Decided::Erased => Self::ERASED,
+            Decided::StillActive => Self::STILL_ACTIVE,
+            Decided::NotFound => Self::NOT_FOUND,
+            // Answered with their id, which another session has as good as never.
+            Decided::Started | Decided::IdTaken => Self::unavailable(),
+        }
+    }
+}
+
+impl From<Failure> for Reply {
+    fn from(failure: Failure) -> Self {
+        let mut reply = match failure {
+            Failure::Unreadable(_) => Self::UNREADABLE,
+            Failure::Panicked => Self::PANICKED,
+            Failure::Full
+            | Failure::Late
+            | Failure::Stopping
+            | Failure::Contended
+            | Failure::Store(_)
+            | Failure::Unknown(_) => Self::unavailable(),
         };
-        reply.outcome.cause = Some(error.to_string());
+        reply.outcome.cause = Some(failure.to_string());
         reply
     }
 }

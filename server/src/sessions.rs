@@ -61,6 +61,8 @@ pub enum Command {
     Link(LinkRequest<'static>),
     /// End it, if it is of this comm type. Ending twice keeps the first end.
     End(CommType),
+    /// Erase the personal data of it, if it is of this comm type and has ended.
+    Erase(CommType),
 }
 
 /// What was decided. Where that is a change, it is durable.
@@ -74,6 +76,10 @@ pub enum Decided {
     Link(Answer, Result<LinkChange, LinkError>),
     /// The session has ended, now or before.
     Ended,
+    /// The ended session has no personal data, now or before.
+    Erased,
+    /// It is not erased, since it has not ended.
+    StillActive,
     /// There is no such session of that comm type.
     NotFound,
 }
@@ -84,9 +90,11 @@ impl Decided {
         match self {
             Self::Started => "started",
             Self::IdTaken => "id_taken",
-            Self::Link(_, Ok(change)) => (*change).into(),
-            Self::Link(_, Err(error)) => error.kind().into(),
+            Self::Link(_, Ok(change)) => change.as_str(),
+            Self::Link(_, Err(error)) => error.kind().as_str(),
             Self::Ended => "ended",
+            Self::Erased => "erased",
+            Self::StillActive => "still_active",
             Self::NotFound => "not_found",
         }
     }
@@ -191,6 +199,11 @@ impl<S: Store> Sessions<S> {
         let read = patiently(*limits, 1, store.read(&[id])).await;
         let found = read.map_err(Failure::Store)?.pop().unwrap_or(Ok(None));
         found.map_err(|error| Failure::Unreadable(error.to_string()))
+    }
+
+    /// The time, as decisions are told it.
+    pub fn now(&self) -> OffsetDateTime {
+        (self.0.batches.clock)()
     }
 
     /// The store behind it.
@@ -455,6 +468,15 @@ impl<S: Store> Batches<S> {
                 None => (Decided::NotFound, None),
                 Some(AnySession::Ended(_)) => (Decided::Ended, None),
                 Some(active) => (Decided::Ended, Some(active.clone().end(now))),
+            },
+            Command::Erase(comm_type) => match of_type(*comm_type) {
+                None => (Decided::NotFound, None),
+                Some(AnySession::Active(_)) => (Decided::StillActive, None),
+                Some(AnySession::Ended(ended)) => {
+                    let erased = ended.clone().erase();
+                    let changed = erased != *ended;
+                    (Decided::Erased, changed.then(|| erased.into()))
+                }
             },
         }
     }

@@ -1,7 +1,8 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use midsession::conformance::{Case, Reply, cases};
-use midsession_server::{App, LegacyStore as Store, Token, router, serve};
+use midsession_server::{App, Change, LegacyStore, Limits, Sessions, Sqlite, Store, Token, Written, router, serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -9,39 +10,37 @@ use crate::harness::{Site, TOKEN, post, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_the_conformance_kit_is_answered_on_sqlite() {
-    every_case_is_answered(Site::sqlite()).await;
+    let site = Site::sqlite();
+    let store = Sqlite::open(&site.url(), Duration::from_secs(2)).await.unwrap();
+    every_case_is_answered(&site, store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_the_conformance_kit_is_answered_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        every_case_is_answered(site).await;
-    }
+    let Some(site) = Site::postgres() else { return };
+    let store = LegacyStore::open(&site.url()).await.unwrap();
+    every_case_is_answered(&site, store).await;
 }
 
 /// Over sockets, through the library: its clock and its policy are the case's.
-async fn every_case_is_answered(site: Site) {
-    let store = Store::open(&site.url()).await.unwrap();
+async fn every_case_is_answered<S: Store + Clone>(site: &Site, store: S) {
     for case in cases().unwrap() {
         site.execute("DELETE FROM sessions").await;
         if let Some(session) = &case.session {
-            store.insert(case.session_id(), session).await.unwrap();
+            let change = Change { id: case.session_id().to_owned(), expected: None, next: session.clone() };
+            assert_eq!(store.write(&[change]).await.unwrap(), [Written::Yes]);
         }
         let reply = ask(&store, &case).await;
         case.judge(&reply).unwrap_or_else(|mismatch| panic!("{mismatch}"));
-        let stored = store.load(case.session_id()).await.unwrap();
+        let stored = store.read(&[case.session_id()]).await.unwrap().pop().unwrap().unwrap();
         case.judge_stored(stored.as_ref()).unwrap_or_else(|mismatch| panic!("{mismatch}"));
     }
 }
 
-async fn ask(store: &Store, case: &Case) -> Reply {
+async fn ask<S: Store + Clone>(store: &S, case: &Case) -> Reply {
     let now = case.now;
-    let app = App {
-        store: store.clone(),
-        policy: case.policy,
-        token: Token::new(TOKEN).unwrap(),
-        clock: Arc::new(move || now),
-    };
+    let sessions = Sessions::start(store.clone(), case.policy, Arc::new(move || now), Limits::default());
+    let app = App { sessions, token: Token::new(TOKEN).unwrap() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel::<()>();

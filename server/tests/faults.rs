@@ -77,7 +77,7 @@ async fn the_server_outlives_the_loss_of_its_table_on_sqlite() {
     sqlx::query("UPDATE sessions SET revision = revision").execute(&mut *other_writer).await.unwrap();
     other_writer.commit().await.unwrap();
     assert_eq!(client.link(&id, "id-1").await.0, 202);
-    assert!(server.log().contains(r#""cause":"the database failed: code 5""#), "{}", server.log());
+    assert!(server.log().contains(r#""cause":"the database failed: code 5, database is locked""#), "{}", server.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
