@@ -9,6 +9,8 @@ mod http;
 mod legacy;
 mod middleware;
 mod openapi;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod reply;
 mod server;
 mod sessions;
@@ -20,6 +22,8 @@ pub use config::Config;
 pub use http::{App, router};
 pub use legacy::{Store as LegacyStore, StoreError as LegacyError};
 pub use middleware::Token;
+#[cfg(feature = "postgres")]
+pub use postgres::{Postgres, PostgresOpenError, PostgresOptions};
 pub use server::serve;
 pub use sessions::{Clock, Command, Decided, Failure, Limits, Sessions};
 #[cfg(feature = "sqlite")]

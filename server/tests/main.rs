@@ -6,5 +6,9 @@ mod faults;
 mod harness;
 mod hostile;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_harness;
 mod races;
 mod service;
