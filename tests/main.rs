@@ -25,6 +25,7 @@ mod readme;
 mod redaction;
 mod request_body;
 mod sequences;
+mod store_kit;
 mod stored_form;
 mod typestate;
 mod validate;

@@ -40,6 +40,9 @@
 //! The cases are data: [`JSON`], in this crate's sources `src/testing/conformance/cases.json`. The file says itself how it is
 //! read, under `format`.
 
+#[path = "conformance/store.rs"]
+pub mod store;
+
 // The core is `no_std`; what is for tests only need not be.
 use core::time::Duration;
 use std::format;
