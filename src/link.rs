@@ -10,6 +10,8 @@ use crate::{
 
 /// Decides a request to link `session` to its end user: the [decision table](crate#the-decision), row by row.
 ///
+/// ![The first check that says yes gives the answer; if none does, the link is accepted.][decision.svg]
+///
 /// `session` is what your store holds under the request's id, `None` if it holds nothing; `now` is your clock's time.
 /// Nothing is changed: on [`Accepted`], store its session; on a refusal there is nothing to store. After a lost race
 /// (see [`Session::revision`]) put the same request to the session as it is now.
@@ -39,8 +41,10 @@ use crate::{
 /// - [`LinkError::InvalidParam`]: a field is present but unacceptable (*ours*).
 /// - [`LinkError::NotFound`]: the comm type is neither `call` nor `chat`; the session is unknown, or of the other one.
 /// - [`LinkError::AlreadyEnded`]: the session has ended.
-/// - [`LinkError::UnsupportedCrm`]: its CRM takes no such update.
+/// - [`LinkError::UnsupportedCrm`]: its CRM does not support end-user updates.
 /// - [`LinkError::Duplicate`]: `now` is inside the duplicate interval of the last accepted link.
+///
+#[doc = include_str!("../docs/decision.link.md")]
 pub fn apply_link(
     session: Option<&AnySession>,
     request: &LinkRequest<'_>,

@@ -1,6 +1,17 @@
-//! The tables of the README and of the front page say what the code does.
+//! What the README says is so: its table, its example, its commands and its links. It is the crate's page on docs.rs too.
 
-use midsession::{Answer, CommType, EndUserField, LinkError, RequiredParam};
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+
+use midsession::{Answer, AnySession, CommType, EndUserField, LinkError, RequiredParam, Session};
+
+use crate::common::{NOW, POLICY};
+
+// As the README has it, in its width.
+#[rustfmt::skip]
+mod endpoint;
+
+const README: &str = include_str!("../README.md");
 
 /// Each row's number with the errors that are its answers.
 fn rows() -> [(u8, Vec<LinkError>); 8] {
@@ -17,35 +28,152 @@ fn rows() -> [(u8, Vec<LinkError>); 8] {
     ]
 }
 
-/// The row of the decision table, which starts anew in each text.
+/// The row of the decision table.
 #[track_caller]
-fn row(text: &str, number: u8) -> &str {
-    let starts = [format!("| {number} |"), format!("//! | {number} |")];
-    let mut found = text.lines().filter(|line| starts.iter().any(|start| line.starts_with(start)));
+fn row(number: u8) -> &'static str {
+    let mut found = README.lines().filter(|line| line.starts_with(&format!("| {number} |")));
     let row = found.next().unwrap_or_else(|| panic!("no row {number}"));
     assert_eq!(found.next(), None, "row {number} stands once");
     row
 }
 
 #[test]
-fn both_decision_tables_say_what_the_code_answers() {
-    for text in [include_str!("../README.md"), include_str!("../src/lib.rs")] {
-        for (number, errors) in rows() {
-            let row = row(text, number);
-            for error in errors {
-                let answer = Answer::from(&error);
-                assert!(row.contains(&format!("`{error}`")), "{row}: {error}");
-                assert!(row.contains(&format!(" {} `", answer.status)), "{row}: {}", answer.status);
-                assert!(row.contains(&format!("`{:?}`", error.kind())), "{row}: {:?}", error.kind());
-            }
+fn the_decision_table_says_what_the_code_answers() {
+    for (number, errors) in rows() {
+        let row = row(number);
+        for error in errors {
+            let answer = Answer::from(&error);
+            assert!(row.contains(&format!("`{error}`")), "{row}: {error}");
+            assert!(row.contains(&format!(" {} `", answer.status)), "{row}: {}", answer.status);
+            assert!(row.contains(&format!("`{:?}`", error.kind())), "{row}: {:?}", error.kind());
         }
-        assert!(row(text, 9).contains("202 `accepted`"));
     }
+    assert!(row(9).contains("202 `accepted`"));
 }
 
 #[test]
 fn the_readme_names_the_commands_that_the_gate_runs() {
-    let readme = include_str!("../README.md");
-    assert!(readme.contains("cargo run --example quickstart"));
-    assert!(readme.contains("\ncargo test\n"));
+    assert!(README.contains("\ncargo run --example quickstart\n"));
+    assert!(README.contains("The tests:\n\n```sh\ncargo test\n```\n"));
+}
+
+#[test]
+fn the_readme_lists_every_feature() {
+    let manifest: toml::Table = include_str!("../Cargo.toml").parse().unwrap();
+    for feature in manifest["features"].as_table().unwrap().keys() {
+        assert!(README.contains(&format!("\n| `{feature}` | ")), "{feature}");
+    }
+}
+
+/// The definitions of links at the README's end, as label and path.
+fn links() -> Vec<(&'static str, &'static str)> {
+    let definitions = README.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+    definitions.collect()
+}
+
+#[test]
+fn every_link_of_the_readme_leads_to_a_file() {
+    assert!(links().len() > 3);
+    for (_, path) in links() {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).is_file(), "{path}");
+    }
+}
+
+#[test]
+fn every_link_of_the_readme_leads_somewhere_on_docs_rs_too() {
+    let source = include_str!("../src/lib.rs");
+    for (label, path) in links() {
+        let on_docs_rs = format!("//! [{label}]: https://docs.rs/crate/midsession/latest/source/{path}\n");
+        let within = format!("#![doc = include_str!(\"../docs/{}.link.md\")]\n", label.trim_end_matches(".svg"));
+        assert!(source.contains(&on_docs_rs) || source.contains(&within), "{label}");
+    }
+}
+
+#[test]
+fn the_pictures_on_docs_rs_are_those_of_the_readme() {
+    for (label, link, picture) in [
+        ("session.svg", include_str!("../docs/session.link.md"), include_str!("../docs/session.svg")),
+        ("decision.svg", include_str!("../docs/decision.link.md"), include_str!("../docs/decision.svg")),
+    ] {
+        let encoded = link.strip_prefix(&format!("[{label}]: data:image/svg+xml,")).unwrap();
+        assert_eq!(percent_decoded(encoded.trim_end()), picture, "run .ci/pictures");
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut decoded = parts.next().unwrap().as_bytes().to_vec();
+    for part in parts {
+        decoded.push(u8::from_str_radix(&part[..2], 16).unwrap());
+        decoded.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    String::from_utf8(decoded).unwrap()
+}
+
+#[test]
+fn the_example_is_the_one_that_is_tested_here() {
+    assert!(README.contains(&format!("```rust\n{}```\n", include_str!("readme/endpoint.rs"))));
+}
+
+/// One row, and how many of the next writes another server is ahead of.
+struct Row {
+    session: RefCell<AnySession>,
+    lost_races: Cell<u32>,
+}
+
+impl endpoint::Store for Row {
+    fn read(&self, id: &str) -> Option<AnySession> {
+        (id == "42").then(|| self.session.borrow().clone())
+    }
+
+    fn write(&self, id: &str, revision: u64, next: &AnySession) -> bool {
+        assert_eq!((id, revision), ("42", self.session.borrow().revision()));
+        let lost = self.lost_races.get() > 0;
+        if lost {
+            self.lost_races.set(self.lost_races.get() - 1);
+        } else {
+            self.session.replace(next.clone());
+        }
+        !lost
+    }
+}
+
+fn post(row: &Row, path: &str, body: &str) -> (u16, &'static str, Option<u64>) {
+    let answer = endpoint::link_end_user(row, &POLICY, || NOW, path, body.as_bytes());
+    (answer.status, answer.body, answer.retry_after_secs())
+}
+
+fn anonymous_chat() -> Row {
+    Row { session: RefCell::new(Session::start(CommType::Chat).into()), lost_races: Cell::new(0) }
+}
+
+const PATH: &str = "/apps/api/v1/chats/42/end_user";
+const BODY: &str = r#"{"identifier":"id-1"}"#;
+
+#[test]
+fn the_example_stores_an_accepted_link_and_refuses_the_next() {
+    let row = anonymous_chat();
+    assert_eq!(post(&row, PATH, BODY), (202, r#"{"message":"accepted"}"#, None));
+    assert_eq!(row.session.borrow().end_user().map(|end_user| end_user.identifier().to_owned()), Some("id-1".into()));
+    let (status, _, wait) = post(&row, PATH, BODY);
+    assert_eq!((status, wait), (400, Some(30)));
+    assert_eq!(row.session.borrow().revision(), 1);
+}
+
+#[test]
+fn the_example_decides_again_after_a_lost_race() {
+    let row = anonymous_chat();
+    row.lost_races.set(3);
+    assert_eq!(post(&row, PATH, BODY).0, 202);
+    assert_eq!((row.lost_races.get(), row.session.borrow().revision()), (0, 1));
+}
+
+#[test]
+fn the_example_answers_what_has_no_session_and_what_is_not_json() {
+    let row = anonymous_chat();
+    let not_found = (404, r#"{"message":"Not Found"}"#, None);
+    assert_eq!(post(&row, "/apps/api/v1/chats/42", BODY), not_found);
+    assert_eq!(post(&row, "/apps/api/v1/chats/43/end_user", BODY), not_found);
+    assert_eq!(post(&row, PATH, "{"), (400, r#"{"message":"body is not valid JSON"}"#, None));
+    assert_eq!(row.session.borrow().revision(), 0);
 }
