@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-clients=${CLIENTS:-16} seconds=${SECONDS_EACH:-10} rounds=${ROUNDS:-3} token=load-token
+clients=${CLIENTS:-16} seconds=${SECONDS_EACH:-10} rounds=${ROUNDS:-3} token=load-token-8c1f7a
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
 cargo build --locked --quiet --release -p midsession-server --bins --example load

@@ -1,33 +1,70 @@
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use midsession::{DuplicatePolicy, DuplicateScope};
+use rustix::process::{Resource, getrlimit};
 
-use crate::Token;
+use crate::{ConnectionLimits, Token, TokenError, Tokens, read_token_file};
+
+/// Descriptors kept for what is no client: the database's connections and files, the log, the metrics.
+const DESCRIPTORS_KEPT: usize = 128;
+/// The most connections that are taken without being asked for.
+const CONNECTIONS_MAX: usize = 10_000;
 
 /// What the server is told at its start: flags, each with an environment variable.
 pub struct Config {
+    /// What it is to do.
+    pub task: Task,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// Where the sessions live; may hold a password, so it is never printed.
     pub database_url: String,
     /// How long a link holds back the next, and which.
     pub policy: DuplicatePolicy,
-    /// What every request but `/healthz` must show.
-    pub token: Token,
+    /// What requests must show one of.
+    pub tokens: Tokens,
+    /// The one of them that was given by itself.
+    pub token: Option<Token>,
+    /// Where the others were read from, and are on SIGHUP.
+    pub token_file: Option<PathBuf>,
+    /// What clients may take of the server.
+    pub connections: ConnectionLimits,
+    /// Whether the API's description and its page are open to everyone.
+    pub public_docs: bool,
+    /// The address that metrics are served on.
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+/// What the process is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Task {
+    /// Serve; this is the default
+    Serve,
+    /// Make the database's schema, and exit
+    Migrate,
 }
 
 /// Links live calls and chats to their verified end users
 #[derive(Parser)]
 #[command(name = "midsession-server", version)]
 struct Flags {
+    #[command(subcommand)]
+    task: Option<Task>,
     /// Address to listen on; port 0 picks a free one
     #[arg(long, env = "MIDSESSION_LISTEN", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
     /// `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`
-    #[arg(long, env = "MIDSESSION_DATABASE_URL", default_value = "sqlite://midsession.db", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "MIDSESSION_DATABASE_URL",
+        default_value = "sqlite://midsession.db",
+        hide_env_values = true,
+        global = true
+    )]
     database_url: String,
     /// The duplicate interval in seconds, such as 30s or 0.5s; 0s switches it off
     #[arg(long, env = "MIDSESSION_INTERVAL", default_value = "30s", value_parser = policy)]
@@ -35,9 +72,30 @@ struct Flags {
     /// Which links the interval holds back: all of the session's, or those to the identifier linked now
     #[arg(long, env = "MIDSESSION_SCOPE", default_value = "session", value_parser = scope())]
     scope: DuplicateScope,
-    /// The bearer token that requests must show
+    /// A bearer token that requests may show: at least 16 characters
     #[arg(long, env = "MIDSESSION_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// A file of bearer tokens that requests may show, one a line; read again on SIGHUP
+    #[arg(long, env = "MIDSESSION_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// Address to serve Prometheus' metrics on, at /metrics and without a token; none if it is not given
+    #[arg(long, env = "MIDSESSION_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
+    /// Open /openapi.json and its page /docs to everyone: without a token
+    #[arg(long, env = "MIDSESSION_PUBLIC_DOCS")]
+    public_docs: bool,
+    /// How many connections are open at once; as many as the limit of open files allows if it is not given
+    #[arg(long, env = "MIDSESSION_MAX_CONNECTIONS")]
+    max_connections: Option<usize>,
+    /// How long a connection may be idle between two requests
+    #[arg(long, env = "MIDSESSION_IDLE_TIMEOUT", default_value = "75s", value_parser = humantime::parse_duration)]
+    idle_timeout: Duration,
+    /// How long a client may take over a request's head
+    #[arg(long, env = "MIDSESSION_HEAD_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    head_timeout: Duration,
+    /// How long a client may leave an answer unread
+    #[arg(long, env = "MIDSESSION_WRITE_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    write_timeout: Duration,
 }
 
 impl Config {
@@ -51,11 +109,35 @@ impl Config {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
             _ => one_line(&error),
         })?;
+        let task = flags.task.unwrap_or(Task::Serve);
         // Not clap's to check: its errors repeat the value.
-        let token = flags.token.filter(|token| !token.is_empty()).ok_or("no token: set MIDSESSION_TOKEN or --token")?;
-        let token = Token::new(&token).ok_or("the token must be visible ASCII characters, without spaces")?;
-        let policy = flags.interval.with_scope(flags.scope);
-        Ok(Self { listen: flags.listen, database_url: flags.database_url, policy, token })
+        let token = flags.token.filter(|token| !token.is_empty()).map(|token| Token::new(&token));
+        let token = token.transpose().map_err(|error: TokenError| error.to_string())?;
+        let mut tokens = Vec::from_iter(token.clone());
+        if let Some(path) = &flags.token_file {
+            tokens.extend(read_token_file(path).map_err(|error| error.to_string())?);
+        }
+        if tokens.is_empty() && task == Task::Serve {
+            return Err("no token: set MIDSESSION_TOKEN or --token-file".to_owned());
+        }
+        let connections = ConnectionLimits {
+            connections: connections(flags.max_connections)?,
+            idle: flags.idle_timeout,
+            head: flags.head_timeout,
+            write: flags.write_timeout,
+        };
+        Ok(Self {
+            task,
+            listen: flags.listen,
+            database_url: flags.database_url,
+            policy: flags.interval.with_scope(flags.scope),
+            tokens: Tokens::new(tokens),
+            token,
+            token_file: flags.token_file,
+            connections,
+            public_docs: flags.public_docs,
+            metrics_listen: flags.metrics_listen,
+        })
     }
 }
 
@@ -63,6 +145,24 @@ fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
     format!("{}; see --help", line.strip_prefix("error: ").unwrap_or(line))
+}
+
+/// As many as asked for, and never more than there are descriptors for.
+fn connections(asked: Option<usize>) -> Result<usize, String> {
+    let limit =
+        getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let room = limit.saturating_sub(DESCRIPTORS_KEPT);
+    match asked {
+        _ if room == 0 => {
+            Err(format!("at most {limit} files may be open, which is too few: raise the limit (ulimit -n)"))
+        }
+        Some(0) => Err("--max-connections must be at least 1".to_owned()),
+        Some(asked) if asked > room => Err(format!(
+            "--max-connections may be at most {room}, since at most {limit} files may be open: raise that limit (ulimit -n)"
+        )),
+        Some(asked) => Ok(asked),
+        None => Ok(room.min(CONNECTIONS_MAX)),
+    }
 }
 
 /// The interval as the crate's own configuration reads it.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::RequestPartsExt;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -13,16 +13,23 @@ use time::OffsetDateTime;
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::{NoContext, Timestamp, Uuid};
 
+use crate::docs;
+use crate::health::Readiness;
 use crate::middleware::{self, JsonBody};
 use crate::openapi::{
     self, BodyDoor, CommTypeParam, Door, LinkBody, Message, NewSession, Record, SessionParams, Started,
 };
 use crate::reply::Reply;
-use crate::{Command, Decided, Sessions, Store, Token};
+use crate::{Command, Decided, Sessions, Store, Tokens};
 
-pub(crate) const HEALTH: &str = "/healthz";
-/// An id that no path can name.
-const PROBE: &str = "probe:ready";
+const LIVE: &str = "/livez";
+const READY: &str = "/readyz";
+const HEALTH: &str = "/healthz";
+const DESCRIPTION: &str = "/openapi.json";
+/// What needs no token, so that a supervisor needs none.
+pub(crate) const OPEN: [&str; 3] = [LIVE, READY, HEALTH];
+/// What needs none if the operator says so; the page's files are below its path.
+pub(crate) const DOCS: [&str; 2] = [DESCRIPTION, docs::PATH];
 /// The route of the contract, as the log names it.
 pub(crate) const END_USER: &str = "/apps/api/v1/{comm_type}/{session_id}/end_user";
 
@@ -30,8 +37,10 @@ pub(crate) const END_USER: &str = "/apps/api/v1/{comm_type}/{session_id}/end_use
 pub struct App<S> {
     /// Decides, over a store.
     pub sessions: Sessions<S>,
-    /// What every request but `/healthz` must show.
-    pub token: Token,
+    /// What requests must show one of.
+    pub tokens: Tokens,
+    /// Whether `/docs` and `/openapi.json` are open to who shows no token. Without it there is no `/docs`.
+    pub public_docs: bool,
 }
 
 type Shared<S> = State<Arc<App<S>>>;
@@ -39,10 +48,20 @@ type Shared<S> = State<Arc<App<S>>>;
 /// The server's routes, and the middleware before them.
 pub fn router<S: Store>(app: App<S>) -> Router {
     let app = Arc::new(app);
-    let mut router = Router::new().route(HEALTH, get(health::<S>)).route("/openapi.json", get(describe));
-    for (base, comm_type) in [("/apps/api/v1/calls", CommType::Call), ("/apps/api/v1/chats", CommType::Chat)] {
+    let health = Router::new().route(READY, get(ready::<S>)).route(HEALTH, get(health::<S>));
+    let health = health.with_state(Arc::new(Readiness::new(app.sessions.clone())));
+    let mut router = Router::new().route(LIVE, get(live)).route(DESCRIPTION, get(describe)).merge(health);
+    if app.public_docs {
+        router = router.merge(docs::router(DESCRIPTION));
+    }
+    // With the published base URI's doubled slash, too, as the contract's route.
+    let bases = ["", "/"].map(|slash| {
+        [("calls", CommType::Call), ("chats", CommType::Chat)]
+            .map(|kind| (format!("{slash}/apps/api/v1/{}", kind.0), kind.1))
+    });
+    for (base, comm_type) in bases.into_iter().flatten() {
         let sessions = Router::new()
-            .route(base, post(start::<S>))
+            .route(&base, post(start::<S>))
             .route(&format!("{base}/{{session_id}}"), get(show::<S>).delete(erase::<S>))
             .route(&format!("{base}/{{session_id}}/end"), post(end::<S>));
         router = router.merge(sessions.layer(Extension(comm_type)));
@@ -53,6 +72,7 @@ pub fn router<S: Store>(app: App<S>) -> Router {
         .method_not_allowed_fallback(async || Reply::method_not_allowed(None))
         .layer(from_fn_with_state(app.clone(), middleware::authorize::<S>))
         .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(from_fn(middleware::unambiguous))
         .layer(from_fn(middleware::log))
         .with_state(app)
 }
@@ -176,20 +196,49 @@ pub(crate) async fn show<S: Store>(State(app): Shared<S>, session: SessionPath) 
     Ok(Reply::session(&found))
 }
 
-/// Whether the database answers
+/// Whether the process runs
+#[utoipa::path(
+    get,
+    path = "/livez",
+    security(()),
+    responses(
+        (status = 200, description = "It does: `ok`", body = Message),
+        (status = 405, description = "No such method here", body = Message),
+    )
+)]
+pub(crate) async fn live() -> Reply {
+    Reply::HEALTHY
+}
+
+/// Whether writing works
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    security(()),
+    responses(
+        (status = 200, description = "It does: `ok`", body = Message),
+        (status = 405, description = "No such method here", body = Message),
+        (status = 503, description = "It does not, or not in time", body = Message),
+    )
+)]
+pub(crate) async fn ready<S: Store>(State(readiness): State<Arc<Readiness<S>>>) -> Result<Reply, Reply> {
+    readiness.ask().await?;
+    Ok(Reply::HEALTHY)
+}
+
+/// The same as /readyz
 #[utoipa::path(
     get,
     path = "/healthz",
     security(()),
     responses(
-        (status = 200, description = "It does: `ok`", body = Message),
+        (status = 200, description = "Writing works: `ok`", body = Message),
         (status = 405, description = "No such method here", body = Message),
-        (status = 503, description = "It does not", body = Message),
+        (status = 503, description = "It does not, or not in time", body = Message),
     )
 )]
-pub(crate) async fn health<S: Store>(State(app): Shared<S>) -> Result<Reply, Reply> {
-    app.sessions.read(PROBE).await?;
-    Ok(Reply::HEALTHY)
+pub(crate) async fn health<S: Store>(readiness: State<Arc<Readiness<S>>>) -> Result<Reply, Reply> {
+    ready(readiness).await
 }
 
 /// This description
@@ -212,15 +261,17 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
     type Rejection = Reply;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Reply> {
-        let path: Result<(Path<String>, Extension<CommType>), _> = parts.extract_with_state(state).await;
-        let (Path(id), Extension(comm_type)) = path.map_err(|_| Reply::NOT_FOUND)?;
+        let comm_type: Result<Extension<CommType>, _> = parts.extract_with_state(state).await;
+        let Extension(comm_type) = comm_type.map_err(|_| Reply::NOT_FOUND)?;
+        // As the contract's route reads it: nothing is percent-decoded. It follows apps, api, v1 and the comm type.
+        let id = parts.uri.path().trim_start_matches('/').split('/').nth(4).unwrap_or_default().to_owned();
         let known = Endpoint::new(comm_type, &id).is_some();
         known.then_some(Self { comm_type, id }).ok_or(Reply::NOT_FOUND)
     }
 }
 
 /// Random enough not to be guessed, and in the order of time, as an index likes it.
-fn new_id(now: OffsetDateTime) -> String {
+pub(crate) fn new_id(now: OffsetDateTime) -> String {
     let seconds = now.unix_timestamp().try_into().unwrap_or_default();
     // Without a counter, which would take from the randomness.
     Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, now.nanosecond())).to_string()

@@ -5,8 +5,13 @@
 //! before that is in `middleware`, and what listens on the socket in `server`.
 
 mod config;
+mod connection;
+mod docs;
+mod health;
 mod http;
 mod legacy;
+mod log;
+pub mod metrics;
 mod middleware;
 mod openapi;
 #[cfg(feature = "postgres")]
@@ -17,15 +22,17 @@ mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+mod tokens;
 
-pub use config::Config;
+pub use config::{Config, Task};
 pub use http::{App, router};
 pub use legacy::{Store as LegacyStore, StoreError as LegacyError};
-pub use middleware::Token;
+pub use log::Log;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOpenError, PostgresOptions};
-pub use server::serve;
+pub use server::{ConnectionLimits, serve};
 pub use sessions::{Clock, Command, Decided, Failure, Limits, Sessions};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{Sqlite, SqliteOpenError};
 pub use store::{Change, Found, Store, StoreError, UnreadableRecord, Written};
+pub use tokens::{TOKEN_MIN_CHARS, Token, TokenError, TokenFileError, Tokens, read_token_file};

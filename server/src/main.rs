@@ -3,34 +3,28 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 #[cfg(feature = "sqlite")]
 use midsession_server::Sqlite;
-use midsession_server::{App, Config, LegacyStore, Limits, Sessions, Store, router, serve};
+use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX, Exporter};
+use midsession_server::{
+    App, Config, ConnectionLimits, LegacyStore, Limits, Log, Sessions, Store, Task, Token, Tokens, read_token_file,
+    router, serve,
+};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::Level;
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let lines =
-        tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(false).with_writer(std::io::stderr);
-    // The libraries' own lines may repeat what a database said of a value.
-    let ours = Targets::new().with_target("midsession_server", Level::INFO);
-    tracing_subscriber::registry().with(lines.with_filter(ours)).init();
-    // A panic's text may hold what a request said: its place is enough to find it.
-    std::panic::set_hook(Box::new(|panic| {
-        tracing::error!(at = panic.location().map(tracing::field::display), "panicked");
-    }));
-    match run().await {
+    let log = Log::start();
+    match run(&log).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("midsession-server: {}", error.to_string().replace('\n', " "));
@@ -39,16 +33,24 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
+async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     let config = Config::from_process()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
     let mut shutdown = pin!(async move {
         tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
     });
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+    // Before the database is opened: a server that cannot listen need not try.
+    let listener = match config.task {
+        Task::Serve => Some(listen(config.listen).await?),
+        Task::Migrate => None,
+    };
+    if let (Some(_), Some(address)) = (&listener, config.metrics_listen) {
+        export_metrics(address).await?;
+    }
+    tokio::spawn(log.watch());
+    tokio::spawn(read_tokens_again(hangup, config.tokens.clone(), config.token.clone(), config.token_file.clone()));
 
     let url = &config.database_url;
     match url.split_once(':') {
@@ -58,12 +60,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
             let busy = Limits::default().patience * 2 / 5;
             let Some(store) = opened(Sqlite::open(url, busy), &mut shutdown).await? else { return Ok(()) };
             // SQLite writes one batch at a time.
-            serve_from(store.clone(), 1, config, listener, shutdown).await?;
+            serve_from(store.clone(), "sqlite", 1, config, listener, shutdown).await?;
             store.close().await;
         }
         Some(("postgres" | "postgresql", _)) => {
             let Some(store) = opened(LegacyStore::open(url), &mut shutdown).await? else { return Ok(()) };
-            serve_from(store, 8, config, listener, shutdown).await?;
+            serve_from(store, "postgres", 8, config, listener, shutdown).await?;
         }
         _ => return Err("cannot open the database: its URL must begin with sqlite:// or postgres://".into()),
     }
@@ -81,21 +83,61 @@ async fn opened<S, E: Display>(
     }
 }
 
+/// Without a listener there is nothing more to do: what is open has its schema.
 async fn serve_from<S: Store>(
     store: S,
+    engine: &'static str,
     lanes: usize,
     config: Config,
-    listener: TcpListener,
+    listener: Option<TcpListener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
+    let Some(listener) = listener else { return Ok(()) };
+    let started = Instant::now();
     let address = listener.local_addr()?;
     let limits = Limits { lanes, ..Limits::default() };
     let sessions = Sessions::start(store, config.policy, Arc::new(OffsetDateTime::now_utc), limits);
-    let app = App { sessions: sessions.clone(), token: config.token };
+    let app = App { sessions: sessions.clone(), tokens: config.tokens, public_docs: config.public_docs };
 
+    let version = env!("CARGO_PKG_VERSION");
+    let (interval, scope) = (config.policy.interval(), config.policy.scope().as_str());
+    let connections = config.connections.connections;
+    metrics::gauge!(BUILD_INFO, "version" => version, "engine" => engine).set(1);
+    metrics::gauge!(CONNECTIONS_MAX).set(u32::try_from(connections).unwrap_or(u32::MAX));
+    tracing::info!(version, engine, ?interval, scope, connections, "started");
     // Whoever started it may not care to read on.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
-    serve(listener, router(app), shutdown).await;
+    serve(listener, router(app), config.connections, shutdown).await;
     sessions.stop().await;
+    tracing::info!(seconds = started.elapsed().as_secs(), "stopped");
     Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// On an address of their own, which need not be open to those who may ask the server.
+async fn export_metrics(address: SocketAddr) -> Result<(), Box<dyn Error>> {
+    let exporter = Exporter::install()?;
+    let listener = listen(address).await?;
+    tracing::info!(address = %listener.local_addr()?, "metrics are served");
+    let limits = ConnectionLimits { connections: 16, ..ConnectionLimits::default() };
+    tokio::spawn(serve(listener, exporter.router(), limits, std::future::pending()));
+    tokio::spawn(exporter.upkeep());
+    Ok(())
+}
+
+/// On each SIGHUP. A file that cannot be used changes nothing.
+async fn read_tokens_again(mut hangup: Signal, tokens: Tokens, token: Option<Token>, file: Option<PathBuf>) {
+    while hangup.recv().await.is_some() {
+        match file.as_deref().map(read_token_file) {
+            Some(Ok(read)) => {
+                tracing::info!(tokens = read.len(), "SIGHUP: the token file was read again");
+                tokens.replace(read.into_iter().chain(token.clone()));
+            }
+            Some(Err(error)) => tracing::error!(%error, "SIGHUP: the tokens stay as they were"),
+            None => tracing::info!("SIGHUP: there is no token file to read again"),
+        }
+    }
 }

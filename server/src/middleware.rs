@@ -1,26 +1,28 @@
 //! What every request passes on its way in, and every reply on its way out.
 
 use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{FromRequest, MatchedPath, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, Response};
+use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use http_body_util::BodyExt;
 use midsession::Endpoint;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::http::{END_USER, HEALTH};
+use crate::http::{DOCS, END_USER, OPEN, new_id};
+use crate::metrics::{REQUEST_SECONDS, REQUESTS};
 use crate::reply::{Outcome, Reply};
 use crate::{App, Store};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The largest body that is read.
 const BODY_MAX_BYTES: usize = 16 * 1024;
@@ -29,72 +31,111 @@ const SPILL_MAX_BYTES: usize = 1024 * 1024;
 /// How long a client may take over a body.
 const BODY: Duration = Duration::from_secs(10);
 
-/// The bearer token, of which only a digest is kept: digests are all of one length, and are compared in constant time.
-#[derive(Clone)]
-pub struct Token([u8; 32]);
-
-impl Token {
-    /// None if no client could send it: a token is visible ASCII characters without spaces, at least one.
-    #[must_use]
-    pub fn new(token: &str) -> Option<Self> {
-        let sendable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-        sendable.then(|| Self(Sha256::digest(token).into()))
-    }
-
-    fn admits(&self, headers: &HeaderMap) -> bool {
-        let Some((scheme, token)) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '))
-        else {
-            return false;
-        };
-        let shown: [u8; 32] = Sha256::digest(token.trim_start_matches(' ')).into();
-        scheme.eq_ignore_ascii_case("Bearer") && self.0.ct_eq(&shown).into()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Token(<redacted>)")
-    }
-}
-
-/// Lets in who shows the token, and anyone who asks after the server's health.
+/// Lets in who shows a token, and anyone who asks after the server's health or reads what is public of its docs.
 pub(crate) async fn authorize<S: Store>(
     State(app): State<Arc<App<S>>>,
     request: Request,
     next: Next,
 ) -> Response<Body> {
-    if request.uri().path() == HEALTH || app.token.admits(request.headers()) {
+    let path = request.uri().path();
+    let is_docs =
+        || DOCS.iter().any(|docs| path.strip_prefix(docs).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+    if OPEN.contains(&path) || app.public_docs && is_docs() || app.tokens.admit(request.headers()) {
         next.run(request).await
     } else {
         Reply::unauthorized().into_response()
     }
 }
 
-/// Writes one line a request. Paths are logged as templates, and nothing else that a client sent is.
+/// Refuses what two readers would read in two ways: a proxy may have gone by the other header.
+pub(crate) async fn unambiguous(request: Request, next: Next) -> Response<Body> {
+    let headers = request.headers();
+    let twice =
+        [HOST, AUTHORIZATION, CONTENT_TYPE].into_iter().find(|name| headers.get_all(name).iter().nth(1).is_some());
+    if let Some(name) = twice {
+        return Reply::header_twice(&name).into_response();
+    }
+    if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
+        return Reply::NO_HOST.into_response();
+    }
+    if headers.get_all(CONTENT_ENCODING).iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Reply::ENCODED.into_response();
+    }
+    next.run(request).await
+}
+
+/// Writes one line a request, and counts it. Paths are logged as templates. Of what a client sent nothing else is logged
+/// than a request id and a trace id, which are taken over if they have the form of such an id.
 pub(crate) async fn log(request: Request, next: Next) -> Response<Body> {
     let started = Instant::now();
-    let id = Uuid::now_v7().to_string();
+    let id = request_id(request.headers()).unwrap_or_else(|| new_id(OffsetDateTime::now_utc()));
+    let trace_id = trace_id(request.headers());
     let method = match request.method().as_str() {
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "TRACE") => known.to_owned(),
         _ => "other".to_owned(),
     };
     let route = match request.extensions().get::<MatchedPath>() {
-        Some(matched) => matched.as_str().to_owned(),
+        // The doubled slash is another way to write the same route.
+        Some(matched) => matched.as_str().replacen("//", "/", 1),
         None if Endpoint::parse(request.uri().path()).is_some() => END_USER.to_owned(),
         None => "none".to_owned(),
     };
     let mut response = next.run(request).await;
-    let status = response.status().as_u16();
-    let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let status = response.status();
+    let elapsed = started.elapsed();
+    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let (outcome, cause) = match response.extensions().get() {
         Some(Outcome { kind, cause }) => (*kind, cause.as_deref()),
         None => ("none", None),
     };
-    tracing::info!(request_id = id, method, route, status, outcome, cause, micros, "request");
+    tracing::info!(
+        request_id = id,
+        trace_id,
+        method,
+        route,
+        status = status.as_u16(),
+        outcome,
+        cause,
+        micros,
+        "request"
+    );
+    metrics::histogram!(REQUEST_SECONDS, "route" => route.clone()).record(elapsed);
+    let status = status.as_str().to_owned();
+    metrics::counter!(REQUESTS, "route" => route, "method" => method, "status" => status, "outcome" => outcome)
+        .increment(1);
     if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert("x-request-id", id);
+        response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// The client's id of the request, if it is a UUID, with or without its hyphens. Other forms may hold anything, such as a
+/// phone number, and are not taken over.
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = single(headers, &REQUEST_ID)?;
+    let uuid = Uuid::try_parse(id).ok()?;
+    let forms = [uuid.hyphenated().to_string(), uuid.simple().to_string()];
+    forms.into_iter().find(|form| form.eq_ignore_ascii_case(id))
+}
+
+/// The trace's id in a `traceparent` of the W3C's form.
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let parent = single(headers, &TRACEPARENT)?;
+    let mut fields = parent.split('-');
+    let (version, trace, span, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let is_hex = |field: &str, chars: usize| {
+        field.len() == chars && field.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_id = |field: &str, chars: usize| is_hex(field, chars) && field.bytes().any(|byte| byte != b'0');
+    // Later versions may have more fields.
+    let known = is_hex(version, 2) && version != "ff" && (version != "00" || fields.next().is_none());
+    (known && is_id(trace, 32) && is_id(span, 16) && is_hex(flags, 2)).then(|| trace.to_owned())
+}
+
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    if values.next().is_some() { None } else { value.to_str().ok() }
 }
 
 /// The answer to a bug of ours.
@@ -148,4 +189,47 @@ fn is_json(content_type: &HeaderValue) -> bool {
     let Ok(text) = content_type.to_str() else { return false };
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || essence.split_once('/').is_some_and(|(_, subtype)| subtype.ends_with("+json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_taken_over_if_they_have_the_form_of_one() {
+        let header = |name: &HeaderName, values: &[&'static str]| {
+            values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect::<HeaderMap>()
+        };
+        let id = |values: &[&'static str]| request_id(&header(&REQUEST_ID, values));
+        for taken in ["0195a1b2-0000-7000-8000-0123456789ab", "0195a1b200007000800001234567890c"] {
+            assert_eq!(id(&[taken]).as_deref(), Some(taken));
+        }
+        let other_forms = [
+            "",
+            "marker",
+            "123-456-7890",
+            "{0195a1b2-0000-7000-8000-0123456789ab}",
+            "urn:uuid:0195a1b2-0000-7000-8000-0123456789ab",
+        ];
+        for other in other_forms {
+            assert_eq!(id(&[other]), None, "{other}");
+        }
+        assert_eq!(id(&["0195a1b200007000800001234567890c"; 2]), None);
+
+        let trace = |value| trace_id(&header(&TRACEPARENT, &[value]));
+        let known = Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
+        assert_eq!(trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), known);
+        assert_eq!(trace("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-later"), known);
+        for other in [
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-later",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-marker-00f067aa0ba902b7-01",
+            "",
+        ] {
+            assert_eq!(trace(other), None, "{other}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ pub(crate) fn description() -> &'static str {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "midsession-server", description = "Links live calls and chats to their verified end users"),
-    paths(http::start, http::end_user, http::end, http::show, http::erase, http::health, http::describe),
+    paths(http::start, http::end_user, http::end, http::show, http::erase, http::live, http::ready, http::health, http::describe),
     modifiers(&Bearer),
     security(("token" = []))
 )]
@@ -122,6 +122,9 @@ pub(crate) struct Started {
 
 /// The verified end user. White space alone, null and empty values are as good as none
 #[derive(ToSchema)]
+#[schema(example = json!({
+    "identifier": "unique_external_id", "name": "John Doe", "email": "johndoe@example.com", "phone": "123-456-7890"
+}))]
 pub(crate) struct LinkBody {
     /// The unique external id
     #[schema(schema_with = identifier)]

@@ -1,10 +1,11 @@
 use std::borrow::Cow;
 
 use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use midsession::{Answer, AnySession};
 
+use crate::health::Unready;
 use crate::{Decided, Failure};
 
 /// What is sent, and its kind for the log.
@@ -12,7 +13,7 @@ use crate::{Decided, Failure};
 pub(crate) struct Reply {
     status: StatusCode,
     body: Cow<'static, str>,
-    header: Option<(axum::http::HeaderName, HeaderValue)>,
+    header: Option<(HeaderName, HeaderValue)>,
     outcome: Outcome,
 }
 
@@ -39,6 +40,8 @@ impl Reply {
         INVALID_JSON = BAD_REQUEST "body is not valid JSON" "invalid_json";
         INVALID_CRM = BAD_REQUEST
             "body is invalid: it is an object with an optional crm, supported or unsupported" "invalid_crm";
+        NO_HOST = BAD_REQUEST "header is missing: host" "no_host";
+        ENCODED = UNSUPPORTED_MEDIA_TYPE "content encoding must be identity" "encoded";
         BROKEN_BODY = BAD_REQUEST "body is incomplete" "broken_body";
         NOT_FOUND = NOT_FOUND "Not Found" "not_found";
         TOO_SLOW = REQUEST_TIMEOUT "Request Timeout" "too_slow";
@@ -61,6 +64,11 @@ impl Reply {
     pub(crate) fn unauthorized() -> Self {
         let reply = Self::new(StatusCode::UNAUTHORIZED, r#"{"message":"Unauthorized"}"#, "unauthorized");
         Self { header: Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))), ..reply }
+    }
+
+    pub(crate) fn header_twice(name: &HeaderName) -> Self {
+        let body = serde_json::json!({ "message": format!("header is given twice: {name}") }).to_string();
+        Self::new(StatusCode::BAD_REQUEST, "", "header_twice").with_body(body)
     }
 
     /// Without a method it leaves the header to axum, which knows.
@@ -129,6 +137,14 @@ impl From<Failure> for Reply {
             | Failure::Unknown(_) => Self::unavailable(),
         };
         reply.outcome.cause = Some(failure.to_string());
+        reply
+    }
+}
+
+impl From<Unready> for Reply {
+    fn from(Unready(cause): Unready) -> Self {
+        let mut reply = Self::unavailable();
+        reply.outcome.cause = Some(cause);
         reply
     }
 }

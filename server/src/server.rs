@@ -1,32 +1,80 @@
+use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 
-/// How long a client may take over a request's head, or leave a connection idle.
-const HEAD: Duration = Duration::from_secs(10);
+use crate::connection::{Connection, Phase};
+use crate::metrics::CONNECTIONS;
+
+/// The largest head that is read, with its request line.
+const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// How long requests in flight are waited for.
 const GRACE: Duration = Duration::from_secs(15);
 /// A pause for the descriptors or the memory that accepting ran out of.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`, then finishes what is in flight.
+/// What clients may take of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// How many connections are open at once. Those beyond it wait in the kernel's queue until another closes.
+    pub connections: usize,
+    /// How long a connection may be idle between two requests. It is best longer than that of a proxy before the server,
+    /// so that it is the proxy that closes, and no request meets a closed connection.
+    pub idle: Duration,
+    /// How long a client may take over a request's head, from its first byte on.
+    pub head: Duration,
+    /// How long a client may leave an answer unread.
+    pub write: Duration,
+}
+
+impl Default for ConnectionLimits {
+    /// 512 connections, 75 s idle, 10 s for a head, 10 s for an answer.
+    fn default() -> Self {
+        let (idle, head, write) = (Duration::from_secs(75), Duration::from_secs(10), Duration::from_secs(10));
+        Self { connections: 512, idle, head, write }
+    }
+}
+
+/// Serves until `shutdown`, then finishes what is in flight: 15 s at most.
 ///
-/// `axum::serve` would do, but for clients that take forever over a request's head.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
+/// A request is handled in a task of its own. So it is finished, and its line is written to the log, whether or not its
+/// client waits for the answer. A client that closes its sending half is answered.
+///
+/// `axum::serve` would do, but for clients that take forever, or too much.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut shutdown = pin!(shutdown);
     let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+    // Each request in flight holds a sender: when all are gone, the receiver is told.
+    let (in_flight, mut finished) = mpsc::channel::<()>(1);
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+    // Heads are timed by `Connection`.
+    http.header_read_timeout(None).max_buf_size(HEAD_MAX_BYTES).half_close(true);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let accepted = async {
+            let place = places.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
         let Ok((stream, _)) = accepted else {
@@ -35,12 +83,43 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<
         };
         // Answers are small and whole: to wait for more of them only delays.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        // A connection that ends badly is the client's affair.
-        tokio::spawn(connections.watch(http.serve_connection(TokioIo::new(stream), service)));
+        let phase = Phase::default();
+        let io = TokioIo::new(Connection::new(stream, phase.clone(), limits));
+        let (router, in_flight) = (TowerToHyperService::new(router.clone()), in_flight.clone());
+        let service = service_fn(move |request| handle(router.clone(), request, phase.clone(), in_flight.clone()));
+        let connection = connections.watch(http.serve_connection(io, service));
+        tokio::spawn(async move {
+            metrics::gauge!(CONNECTIONS).increment(1);
+            // A connection that ends badly is the client's affair.
+            let _ = connection.await;
+            metrics::gauge!(CONNECTIONS).decrement(1);
+            drop(place);
+        });
     }
-    drop(listener);
-    if timeout(GRACE, connections.shutdown()).await.is_err() {
+    drop((listener, in_flight));
+    let all = async {
+        connections.shutdown().await;
+        finished.recv().await;
+    };
+    if timeout(GRACE, all).await.is_err() {
         tracing::warn!("gave up on requests in flight");
     }
+}
+
+/// In a task of its own, which goes on when hyper drops this future because the client has gone.
+async fn handle(
+    router: TowerToHyperService<Router>,
+    request: Request<Incoming>,
+    phase: Phase,
+    in_flight: mpsc::Sender<()>,
+) -> Result<Response<axum::body::Body>, JoinError> {
+    phase.handling();
+    let handled = tokio::spawn(async move {
+        let response = router.call(request).await;
+        drop(in_flight);
+        response
+    });
+    let response = handled.await.map(|response| response.unwrap_or_else(|never| match never {}));
+    phase.answered();
+    response
 }

@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use midsession::conformance::{Case, Reply, cases};
-use midsession_server::{App, Change, LegacyStore, Limits, Sessions, Sqlite, Store, Token, Written, router, serve};
+use midsession_server::{
+    App, Change, ConnectionLimits, LegacyStore, Limits, Sessions, Sqlite, Store, Token, Written, router, serve,
+};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -40,11 +42,11 @@ async fn every_case_is_answered<S: Store + Clone>(site: &Site, store: S) {
 async fn ask<S: Store + Clone>(store: &S, case: &Case) -> Reply {
     let now = case.now;
     let sessions = Sessions::start(store.clone(), case.policy, Arc::new(move || now), Limits::default());
-    let app = App { sessions, token: Token::new(TOKEN).unwrap() };
+    let app = App { sessions, tokens: Token::new(TOKEN).unwrap().into(), public_docs: false };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, router(app), async { drop(stopped.await) }));
+    let server = tokio::spawn(serve(listener, router(app), ConnectionLimits::default(), async { drop(stopped.await) }));
 
     let request = post(&case.path, "content-type: application/json\r\n", case.body.as_bytes(), false);
     let reply = send(&address, request).await;

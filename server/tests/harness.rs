@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-pub const TOKEN: &str = "token-8c1f7a";
+pub const TOKEN: &str = "token-8c1f7a-4be0d923";
 
 /// The server's binary, running. Killed when dropped.
 pub struct Server {
@@ -42,7 +42,19 @@ impl Server {
         Client { http: reqwest::Client::new(), base: format!("http://{}", self.address) }
     }
 
+    /// What it has logged so far. It writes its lines a little after its answers, but in order: a request of our own tells
+    /// that those before it are there.
     pub fn log(&self) -> String {
+        if let Ok(mut stream) = std::net::TcpStream::connect(&self.address) {
+            let id = uuid::Uuid::now_v7().to_string();
+            let request = format!("GET / HTTP/1.1\r\nhost: x\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(request.as_bytes());
+            let asked = Instant::now();
+            while !read(&self.log).contains(&id) {
+                assert!(asked.elapsed() < Duration::from_secs(30), "the log stands still: {}", read(&self.log));
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
         read(&self.log)
     }
 
@@ -72,7 +84,7 @@ impl Drop for Server {
 /// The server's binary, with nothing of this environment's configuration.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_midsession-server"));
-    for flag in ["LISTEN", "DATABASE_URL", "INTERVAL", "SCOPE", "TOKEN"] {
+    for flag in ["LISTEN", "DATABASE_URL", "INTERVAL", "SCOPE", "TOKEN", "TOKEN_FILE", "METRICS_LISTEN"] {
         command.env_remove(format!("MIDSESSION_{flag}"));
     }
     command

@@ -35,7 +35,7 @@ async fn a_session_is_started_linked_shown_and_ended_over_http() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_one_line_a_request_and_nothing_of_what_clients_sent() {
     let site = Site::sqlite();
-    let server = site.server("0s");
+    let mut server = site.server("0s");
     let client = server.client();
     let id = client.start_chat().await;
     let person = json!({
@@ -53,11 +53,14 @@ async fn the_log_has_one_line_a_request_and_nothing_of_what_clients_sent() {
     stream.write_all(odd.as_bytes()).await.unwrap();
     stream.read_to_end(&mut Vec::new()).await.unwrap();
 
+    server.terminate();
+    server.exit_code();
     let log = server.log();
     for secret in ["marker", "MARKER", "5550142", "example.com", TOKEN, id.as_str()] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<_> = lines.into_iter().filter(|line| line["message"] == "request").collect();
     assert_eq!(lines.len(), 18, "{log}");
     let linked = &lines[1];
     assert_eq!(linked["route"], "/apps/api/v1/{comm_type}/{session_id}/end_user");
@@ -106,16 +109,16 @@ fn a_start_that_fails_says_why_in_one_line() {
     let taken = taken.local_addr().unwrap().to_string();
     let no_database = format!("sqlite://{}", file.display());
     let no_folder = format!("sqlite://{}/none/x.db", site.folder.path().display());
-    let free = ["--listen", "127.0.0.1:0", "--token", "secret-token"];
+    let free = ["--listen", "127.0.0.1:0", "--token", "secret-token-8c1f7a"];
     for (flags, reason) in [
         (&["--listen", "127.0.0.1:0"][..], "no token"),
         (&["--token", ""], "no token"),
-        (&["--token", "secret token"], "the token must be"),
+        (&["--token", "secret token"], "a token must be"),
         (&["--nonsense"], "unexpected argument"),
         (&["--interval", "half an hour"], "--interval"),
         (&["--scope", "all"], "--scope"),
         (&["--listen", "here"], "--listen"),
-        (&["--token", "secret-token", "--listen", &taken], "cannot listen on"),
+        (&["--token", "secret-token-8c1f7a", "--listen", &taken], "cannot listen on"),
         (&[&free[..], &["--database-url", "mysql://root:secret@127.0.0.1/x"]].concat(), "sqlite:// or postgres://"),
         (
             &[&free[..], &["--database-url", "postgres://root:secret@127.0.0.1:1/x"]].concat(),
@@ -155,7 +158,7 @@ fn a_schema_newer_than_the_server_is_left_alone() {
         let pool = sqlx::SqlitePool::connect(&site.url()).await.unwrap();
         sqlx::query(sql).execute(&pool).await.unwrap();
     });
-    let flags = ["--listen", "127.0.0.1:0", "--token", "x", "--database-url", &site.url()];
+    let flags = ["--listen", "127.0.0.1:0", "--token", TOKEN, "--database-url", &site.url()];
     let refused = command().args(flags).output().unwrap();
     assert!(String::from_utf8(refused.stderr).unwrap().contains("newer than this server"));
 }
