@@ -13,6 +13,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::ConnectionLimits;
 
+/// How much is read, and thrown away, of a client that was refused.
+const SPILL_MAX_BYTES: usize = 1024 * 1024;
+/// How long it is waited for more of that.
+const SPILL: Duration = Duration::from_secs(1);
+
 /// Where a connection is between two requests. Its service sets it, and its socket reads it: hyper tells neither.
 #[derive(Clone, Default)]
 pub(crate) struct Phase(Arc<AtomicU8>);
@@ -47,8 +52,14 @@ impl Phase {
 /// - Between two requests the client may be idle for a time, and has another for the head once its first byte came.
 ///   hyper has one time for both.
 /// - A write that the client does not take holds for a time: hyper would wait for ever.
+///
+/// hyper refuses by itself what is no HTTP, and without a body. It leaves no other place to give those answers one.
 pub(crate) struct Connection<IO> {
     io: IO,
+    /// What is left to send of our words for hyper's refusal.
+    refusal: Option<&'static [u8]>,
+    /// What is still read of a client that was refused: it would not see the answer otherwise.
+    spill: usize,
     phase: Phase,
     limits: ConnectionLimits,
     reading: Timer,
@@ -59,7 +70,7 @@ pub(crate) struct Connection<IO> {
 impl<IO> Connection<IO> {
     pub(crate) fn new(io: IO, phase: Phase, limits: ConnectionLimits) -> Self {
         let (reading, writing) = (Timer::default(), Timer::default());
-        Self { io, phase, limits, reading, head_began: false, writing }
+        Self { io, refusal: None, spill: SPILL_MAX_BYTES, phase, limits, reading, head_began: false, writing }
     }
 
     /// What a write came to; time runs while it is pending.
@@ -70,6 +81,61 @@ impl<IO> Connection<IO> {
         self.writing.stop();
         poll
     }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+    fn poll_refusal(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest @ [_, ..]) = self.refusal {
+            let poll = Pin::new(&mut self.io).poll_write(context, rest);
+            let sent = ready!(self.written(context, poll))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.refusal = rest.get(sent..);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_spill(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 4096];
+        while self.spill > 0 {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.io).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.spill = self.spill.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.reading.poll(context, SPILL),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Our words for a refusal of hyper's, which is a whole answer without a body.
+fn refusal(bytes: &[u8]) -> Option<&'static [u8]> {
+    macro_rules! refusal {
+        ($status:literal, $body:literal, $length:literal) => {
+            concat!(
+                "HTTP/1.1 ",
+                $status,
+                "\r\ncontent-type: application/json\r\ncache-control: no-store\r\n",
+                "connection: close\r\ncontent-length: ",
+                $length,
+                "\r\n\r\n",
+                $body,
+            )
+        };
+    }
+    let refusal = match bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)? {
+        b"400" => refusal!("400 Bad Request", r#"{"message":"Bad Request"}"#, "25"),
+        b"414" => refusal!("414 URI Too Long", r#"{"message":"URI Too Long"}"#, "26"),
+        b"431" => {
+            refusal!("431 Request Header Fields Too Large", r#"{"message":"Request Header Fields Too Large"}"#, "45")
+        }
+        _ => return None,
+    };
+    Some(refusal.as_bytes())
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
@@ -99,30 +165,25 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        // No request is being answered, so this is hyper's own.
+        if this.phase.is_waiting()
+            && this.refusal.is_none()
+            && let Some(refusal) = refusal(bytes)
+        {
+            this.refusal = Some(refusal);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let poll = Pin::new(&mut this.io).poll_write(context, bytes);
         this.written(context, poll)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.io).poll_write_vectored(context, slices);
-        this.written(context, poll)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 
     /// hyper flushes when it has nothing more to send.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.poll_refusal(context))?;
         let poll = Pin::new(&mut this.io).poll_flush(context);
         if poll.is_ready() {
             this.phase.sent();
@@ -132,8 +193,13 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.poll_refusal(context))?;
         let poll = Pin::new(&mut this.io).poll_shutdown(context);
-        this.written(context, poll)
+        ready!(this.written(context, poll))?;
+        if this.refusal.is_some() {
+            ready!(this.poll_spill(context));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -19,7 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::metrics::DROPPED_LOG_LINES;
 
 /// How many lines may wait for a slow reader. Those beyond it are dropped, and counted.
-const LINES_MAX: usize = 65_536;
+const LINES_MAX: usize = 16_384;
 /// How often it is looked for dropped lines.
 const LOOK: Duration = Duration::from_secs(1);
 
