@@ -1,15 +1,25 @@
 use validator::ValidateEmail;
 
+use crate::classes::{self, ALPHANUMERIC, DOT, HYPHEN, USER};
+
 /// Whether `text` is an e-mail address by `validator`'s rule, which is HTML's, with address literals and IDN.
 ///
-/// All but those two are told here by the same rule, ten times as fast as by `validator`'s regular expressions, and
+/// All but those two are recognised here by the same rule, ten times as fast as by `validator`'s regular expressions, and
 /// without the allocations they make.
 pub(crate) fn is_email(text: &str) -> bool {
-    let Some((user, domain)) = text.rsplit_once('@') else { return false };
-    let may_be_special = || !domain.is_ascii() || domain.ends_with(']');
-    (1..=USER_MAX_BYTES).contains(&user.len())
-        && user.bytes().all(is_user_byte)
-        && (is_plain_domain(domain) || may_be_special() && text.validate_email())
+    is_plain_email(text) || is_special(text) && text.validate_email()
+}
+
+/// Whether it is an address at a host name, so ASCII without control characters.
+pub(crate) fn is_plain_email(text: &str) -> bool {
+    let user = text.bytes().take_while(|byte| classes::of(*byte) & USER != 0).count();
+    let domain = text.get(user..).and_then(|rest| rest.strip_prefix('@'));
+    (1..=USER_MAX_BYTES).contains(&user) && domain.is_some_and(is_plain_domain)
+}
+
+/// Whether it may be an address at an address literal or an international domain.
+fn is_special(text: &str) -> bool {
+    text.rsplit_once('@').is_some_and(|(_, domain)| !domain.is_ascii() || domain.ends_with(']'))
 }
 
 /// RFC 5321's limits, as `validator` applies them.
@@ -18,21 +28,22 @@ const DOMAIN_MAX_BYTES: usize = 255;
 /// RFC 1034's limit.
 const LABEL_MAX_BYTES: usize = 63;
 
-const fn is_user_byte(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'-'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'=' | b'?' | b'^'..=b'`' | b'{'..=b'~')
-}
-
-/// Whether it is a domain of host names.
+/// Whether it is a host name: labels of letters, digits and inner hyphens, with a dot between them.
 fn is_plain_domain(domain: &str) -> bool {
-    domain.len() <= DOMAIN_MAX_BYTES && domain.as_bytes().split(|byte| *byte == b'.').all(is_label)
-}
-
-fn is_label(label: &[u8]) -> bool {
-    let ends_well = matches!(label, [first, .., last] if *first != b'-' && *last != b'-')
-        || matches!(label, [only] if *only != b'-');
-    ends_well
-        && label.len() <= LABEL_MAX_BYTES
-        && label.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    let mut label = 0_usize;
+    let mut former = DOT;
+    for byte in domain.bytes() {
+        let class = classes::of(byte);
+        if class & ALPHANUMERIC != 0 || class & HYPHEN != 0 && former != DOT {
+            label = label.saturating_add(1);
+        } else if class & DOT != 0 && former & (DOT | HYPHEN) == 0 && label <= LABEL_MAX_BYTES {
+            label = 0;
+        } else {
+            return false;
+        }
+        former = class & (DOT | HYPHEN);
+    }
+    domain.len() <= DOMAIN_MAX_BYTES && former == 0 && label <= LABEL_MAX_BYTES
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use core::fmt;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::classes::{self, SUSPECT};
 use crate::param::is_blank;
 use crate::words::words;
 use crate::{LinkRequest, email, limits};
@@ -187,12 +188,12 @@ impl EndUserField {
 
     /// Whether a request may set the field to `text`, which is not blank.
     pub(crate) fn accepts(self, text: &str) -> bool {
-        self.holds(text)
-            && match self {
-                Self::Identifier | Self::Name => true,
-                Self::Email => email::is_email(text),
-                Self::Phone => text.chars().any(char::is_numeric),
-            }
+        match self {
+            Self::Identifier | Self::Name => self.holds(text),
+            Self::Email if text.len() <= self.max_chars() && email::is_plain_email(text) => true,
+            Self::Email => self.holds(text) && email::is_email(text),
+            Self::Phone => self.holds(text) && text.chars().any(char::is_numeric),
+        }
     }
 
     /// Whether the field of a stored end user may hold `text`, which is not blank.
@@ -224,9 +225,8 @@ impl EndUserField {
 }
 
 fn has_control_character(text: &str) -> bool {
-    // Nearly all text is plain ASCII. Not stopping at the first byte that is not lets the processor look at many at once.
-    let is_plain = text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'));
-    !is_plain && text.chars().any(char::is_control)
+    let found = text.bytes().fold(0, |found, byte| found | classes::of(byte));
+    found & SUSPECT != 0 && text.chars().any(char::is_control)
 }
 
 /// Why there is no such [`EndUser`]. It names the field and never repeats its text.

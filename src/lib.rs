@@ -31,6 +31,7 @@ mod answer;
 #[cfg(feature = "arbitrary")]
 #[path = "testing/arbitrary.rs"]
 mod arbitrary;
+mod classes;
 mod comm_type;
 #[cfg(feature = "conformance")]
 #[path = "testing/conformance.rs"]
