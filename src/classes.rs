@@ -1,4 +1,4 @@
-//! The classes of ASCII characters, in a table, so that text is validated in one look at each byte.
+//! A table of the classes of ASCII characters, so that text is validated in one pass over its bytes.
 
 /// A letter or a digit.
 pub(crate) const ALPHANUMERIC: u8 = 1;
@@ -6,9 +6,9 @@ pub(crate) const ALPHANUMERIC: u8 = 1;
 pub(crate) const HYPHEN: u8 = 2;
 /// `.`
 pub(crate) const DOT: u8 = 4;
-/// What stands before the `@` of an e-mail address.
+/// Allowed before the `@` of an e-mail address.
 pub(crate) const USER: u8 = 8;
-/// A control character, or part of a character that is not ASCII and may be one.
+/// A control character, or a part of a character outside ASCII, which may be one.
 pub(crate) const SUSPECT: u8 = 16;
 
 /// The classes of a byte.

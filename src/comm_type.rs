@@ -3,9 +3,9 @@ use crate::words::words;
 
 /// The kind of a support session: a call or a chat.
 ///
-/// Its text is that of the published contract, `call` and `chat`, in `Display`, `FromStr` and serde alike; no other
-/// spelling is read. Exhaustive on purpose: the contract is closed, and a `match` of yours should break at compile time
-/// if it ever grows.
+/// `Display`, `FromStr` and serde use the published words, `call` and `chat`. No other spelling is accepted.
+///
+/// The enum is exhaustive on purpose: the contract is closed, and your `match` should fail to compile if it ever changes.
 ///
 /// ```
 /// use midsession::CommType;
@@ -16,9 +16,9 @@ use crate::words::words;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CommType {
-    /// A voice call, `…/calls/:call_id/…`.
+    /// A voice call; its path is `…/calls/:call_id/…`.
     Call,
-    /// A chat, `…/chats/:chat_id/…`.
+    /// A chat; its path is `…/chats/:chat_id/…`.
     Chat,
 }
 

@@ -9,33 +9,40 @@ use crate::param::is_blank;
 use crate::words::words;
 use crate::{LinkRequest, email, limits};
 
-/// The verified person a session is linked to. Always valid: there is no way to build another.
+/// The verified person that a session is linked to. An `EndUser` is always valid.
 ///
-/// Text is kept byte for byte: no trimming, no case folding, no Unicode normalisation. Two end users are the same person
-/// if their identifiers are the same bytes. `Debug` shows which fields there are, never what they say.
+/// Text is kept byte for byte: it is not trimmed, case-folded or normalised. Two end users are the same person if their
+/// identifiers have the same bytes. `Debug` shows which fields are set, but not their text.
 ///
 /// ```
 /// use midsession::{EndUser, EndUserError, EndUserField};
 ///
-/// let end_user = EndUser::new("unique_external_id")?.with_name("John Doe")?.with_phone("123-456-7890")?;
+/// let end_user = EndUser::new("unique_external_id")?
+///     .with_name("John Doe")?
+///     .with_phone("123-456-7890")?;
 /// assert_eq!(end_user.name(), Some("John Doe"));
 /// assert_eq!(end_user.email(), None);
-/// assert_eq!(end_user.with_email("not an address"), Err(EndUserError::Invalid(EndUserField::Email)));
+///
+/// let error = end_user.with_email("not an address").unwrap_err();
+/// assert_eq!(error, EndUserError::Invalid(EndUserField::Email));
 /// # Ok::<(), EndUserError>(())
 /// ```
 ///
-/// With serde it is an object of the fields there are, and is checked on the way in:
+/// With serde, an end user is an object of the fields that are set. Deserialising checks every field:
 ///
 /// ```
 /// # use midsession::EndUser;
-/// let end_user: EndUser = serde_json::from_str(r#"{"identifier":"id-1","phone":"123"}"#)?;
+/// let text = r#"{"identifier":"id-1","phone":"123"}"#;
+/// let end_user: EndUser = serde_json::from_str(text)?;
 /// assert_eq!(end_user.phone(), Some("123"));
-/// let forged = serde_json::from_str::<EndUser>(r#"{"identifier":"id-1","phone":123}"#).unwrap_err();
-/// assert!(forged.to_string().starts_with("`phone` is invalid"));
+///
+/// let forged = r#"{"identifier":"id-1","phone":123}"#;
+/// let error = serde_json::from_str::<EndUser>(forged).unwrap_err();
+/// assert!(error.to_string().starts_with("`phone` is invalid"));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-// One buffer, one allocation: the fields one after the other, and beside them where the first three end. No field that
-// is there is empty, so an empty one is absent.
+// One buffer, so one allocation: the text of all fields in a row, and the ends of the first three. A field that is set
+// is never empty, so an empty one is absent.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EndUser {
     text: Box<str>,
@@ -43,11 +50,19 @@ pub struct EndUser {
 }
 
 impl EndUser {
-    /// An end user known by nothing but an identifier, the unique external id of the person.
+    /// An end user with an identifier, the person's unique external id, and no other field.
+    ///
+    /// ```
+    /// use midsession::{EndUser, EndUserError};
+    ///
+    /// assert_eq!(EndUser::new("id-1")?.identifier(), "id-1");
+    /// assert_eq!(EndUser::new(" "), Err(EndUserError::Missing));
+    /// # Ok::<(), EndUserError>(())
+    /// ```
     ///
     /// # Errors
     /// - [`EndUserError::Missing`]: `identifier` is blank.
-    /// - [`EndUserError::Invalid`]: it holds control characters, or more than
+    /// - [`EndUserError::Invalid`]: it has a control character, or more than
     ///   [`IDENTIFIER_MAX_CHARS`](limits::IDENTIFIER_MAX_CHARS) characters.
     pub fn new(identifier: impl AsRef<str>) -> Result<Self, EndUserError> {
         let identifier = EndUserField::Identifier.check(identifier.as_ref())?;
@@ -57,30 +72,30 @@ impl EndUser {
         Ok(Fields { identifier, ..Fields::default() }.to_end_user())
     }
 
-    /// The same person with this name; with none if it is blank.
+    /// The same end user with this name. A blank name removes it.
     ///
     /// # Errors
-    /// - [`EndUserError::Invalid`]: it holds control characters, or more than [`NAME_MAX_CHARS`](limits::NAME_MAX_CHARS)
+    /// - [`EndUserError::Invalid`]: it has a control character, or more than [`NAME_MAX_CHARS`](limits::NAME_MAX_CHARS)
     ///   characters.
     pub fn with_name(self, name: impl AsRef<str>) -> Result<Self, EndUserError> {
         let name = EndUserField::Name.check(name.as_ref())?;
         Ok(Fields { name, ..self.fields() }.to_end_user())
     }
 
-    /// The same person with this e-mail address; with none if it is blank.
+    /// The same end user with this e-mail address. A blank address removes it.
     ///
     /// # Errors
-    /// - [`EndUserError::Invalid`]: it is no e-mail address, holds control characters, or more than
+    /// - [`EndUserError::Invalid`]: it is not an e-mail address by `validator`'s rule, has a control character, or more than
     ///   [`EMAIL_MAX_CHARS`](limits::EMAIL_MAX_CHARS) characters.
     pub fn with_email(self, email: impl AsRef<str>) -> Result<Self, EndUserError> {
         let email = EndUserField::Email.check(email.as_ref())?;
         Ok(Fields { email, ..self.fields() }.to_end_user())
     }
 
-    /// The same person with this phone number; with none if it is blank.
+    /// The same end user with this phone number. A blank number removes it.
     ///
     /// # Errors
-    /// - [`EndUserError::Invalid`]: it has no digit of any script (`char::is_numeric`), holds control characters, or more than
+    /// - [`EndUserError::Invalid`]: it has no digit of any script (`char::is_numeric`), has a control character, or more than
     ///   [`PHONE_MAX_CHARS`](limits::PHONE_MAX_CHARS) characters.
     pub fn with_phone(self, phone: impl AsRef<str>) -> Result<Self, EndUserError> {
         let phone = EndUserField::Phone.check(phone.as_ref())?;
@@ -93,17 +108,17 @@ impl EndUser {
         self.text.get(..usize::from(end)).unwrap_or_default()
     }
 
-    /// The name, if it is known.
+    /// The name, if it is set.
     pub fn name(&self) -> Option<&str> {
         present(self.fields().name)
     }
 
-    /// The e-mail address, if it is known.
+    /// The e-mail address, if it is set.
     pub fn email(&self) -> Option<&str> {
         present(self.fields().email)
     }
 
-    /// The phone number, if it is known.
+    /// The phone number, if it is set.
     pub fn phone(&self) -> Option<&str> {
         present(self.fields().phone)
     }
@@ -120,7 +135,7 @@ impl EndUser {
     }
 }
 
-/// An end user's fields, checked, on their way in or out of an [`EndUser`]. One that is absent is empty.
+/// The valid fields of an [`EndUser`]. An absent field is empty.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Fields<'a> {
     pub(crate) identifier: &'a str,
@@ -134,14 +149,14 @@ impl<'a> Fields<'a> {
         let Self { identifier, name, email, phone } = self;
         let mut end = 0_u16;
         let ends = [identifier, name, email].map(|field| {
-            // Never saturates: four fields of the greatest length, in characters of four bytes, are 3,312 bytes.
+            // This never saturates: four fields of the greatest length, in characters of four bytes, are 3,312 bytes.
             end = end.saturating_add(u16::try_from(field.len()).unwrap_or(u16::MAX));
             end
         });
         EndUser { text: [identifier, name, email, phone].concat().into_boxed_str(), ends }
     }
 
-    /// These fields, and `former`'s where these are absent.
+    /// These fields, with those of `former` for the absent ones.
     pub(crate) fn or(self, former: Fields<'a>) -> Self {
         let or = |new: &'a str, old: &'a str| if new.is_empty() { old } else { new };
         Self {
@@ -159,7 +174,8 @@ fn present(field: &str) -> Option<&str> {
 
 /// A field of an [`EndUser`]; its text is the field's name in the published contract.
 ///
-/// The variants stand in the order in which a request's fields are judged. Exhaustive on purpose: the contract is closed.
+/// The variants are in the order in which a request's fields are validated. The enum is exhaustive on purpose: the
+/// contract is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndUserField {
     /// `identifier`, the unique external id.
@@ -176,6 +192,10 @@ words!(EndUserField as "field": Identifier = "identifier", Name = "name", Email 
 
 impl EndUserField {
     /// The greatest length of the field in characters, from [`limits`].
+    ///
+    /// ```
+    /// assert_eq!(midsession::EndUserField::Phone.max_chars(), 64);
+    /// ```
     #[must_use]
     pub const fn max_chars(self) -> usize {
         match self {
@@ -186,7 +206,7 @@ impl EndUserField {
         }
     }
 
-    /// Whether a request may set the field to `text`, which is not blank.
+    /// Whether a request may set the field to `text`, which must not be blank.
     pub(crate) fn accepts(self, text: &str) -> bool {
         match self {
             Self::Identifier | Self::Name => self.holds(text),
@@ -196,12 +216,12 @@ impl EndUserField {
         }
     }
 
-    /// Whether the field of a stored end user may hold `text`, which is not blank.
+    /// Whether a stored end user's field may hold `text`, which must not be blank.
     ///
-    /// What an e-mail address or a digit is, others decide, and may decide differently one day; what was stored once must
-    /// stay readable.
+    /// This checks only the rules of this crate. Other crates define e-mail addresses and digits, and may change their
+    /// definitions; what was stored once must stay readable.
     pub(crate) fn holds(self, text: &str) -> bool {
-        // The bytes bound the work on text far too long, and spare most text the counting.
+        // Few bytes are few characters, so most text is not counted; very long text is not counted to its end.
         let fits = text.len() <= self.max_chars()
             || text.chars().take(self.max_chars().saturating_add(1)).count() <= self.max_chars();
         fits && !has_control_character(text)
@@ -219,7 +239,7 @@ impl EndUserField {
         match self {
             Self::Identifier | Self::Name => "text",
             Self::Email => "an e-mail address",
-            Self::Phone => "text with a digit",
+            Self::Phone => "a phone number",
         }
     }
 }
@@ -229,16 +249,24 @@ fn has_control_character(text: &str) -> bool {
     found & SUSPECT != 0 && text.chars().any(char::is_control)
 }
 
-/// Why there is no such [`EndUser`]. It names the field and never repeats its text.
+/// Why an [`EndUser`] cannot be built. The error names the field and never repeats its text.
+///
+/// ```
+/// use midsession::EndUser;
+///
+/// let error = EndUser::new("a\0b").unwrap_err().to_string();
+/// assert!(error.starts_with("`identifier` is invalid: expected text"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum EndUserError {
     /// The identifier is blank.
-    #[error("`identifier` is missing: an end user has one")]
+    #[error("`identifier` is missing: every end user has one")]
     Missing,
-    /// The field's text is unacceptable.
+    /// The field's text is not valid.
     #[error(
-        "`{0}` is invalid: it is {nature} of at most {max} characters, none of them a control character",
+        "`{0}` is invalid: expected {nature} of at most {max} characters{digit}, without control characters",
         nature = .0.nature(),
+        digit = if matches!(.0, EndUserField::Phone) { " with a digit" } else { "" },
         max = .0.max_chars(),
     )]
     Invalid(EndUserField),

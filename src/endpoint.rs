@@ -9,16 +9,18 @@ const CHATS: &str = "chats";
 
 /// The endpoint's path, `/apps/api/v1/calls/:call_id/end_user` or `…/chats/:chat_id/end_user`.
 ///
-/// [`parse`](Self::parse) it out of a request's path (without the query); [`new`](Self::new) and `Display` build one.
-/// `Debug` shows the session id, and of the comm type only whether it is a known one.
+/// [`parse`](Self::parse) reads it from a request's path, without the query. [`new`](Self::new) and `Display` build a path.
+/// `Debug` shows the session id, and the segment of the comm type only if it is a known one.
 ///
 /// ```
 /// use midsession::{CommType, Endpoint, Param};
 ///
-/// let endpoint = Endpoint::parse("/apps/api/v1/chats/42/end_user").ok_or("no endpoint")?;
+/// let path = "/apps/api/v1/chats/42/end_user";
+/// let endpoint = Endpoint::parse(path).ok_or("not the endpoint")?;
 /// assert_eq!(endpoint.comm_type(), Param::from("chat"));
 /// assert_eq!(endpoint.session_id(), "42");
 /// assert_eq!(Endpoint::new(CommType::Chat, "42"), Some(endpoint));
+/// assert_eq!(endpoint.to_string(), path);
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,9 +30,9 @@ pub struct Endpoint<'a> {
 }
 
 impl<'a> Endpoint<'a> {
-    /// The endpoint that `path` names; none if it is another path.
+    /// Reads the endpoint from `path`, exactly as the client sent it. Returns `None` for any other path.
     ///
-    /// Any comm type is taken, for the decision to judge; the published base URI's doubled slash
+    /// Any comm type is accepted here, because the decision refuses the unknown ones. The published base URI's doubled slash
     /// (`//apps/api/v1/…`) is accepted. A session id is 1 to [`SESSION_ID_MAX_CHARS`] of RFC 3986's unreserved characters
     /// (letters, digits, `-`, `.`, `_`, `~`; *ours*): nothing is percent-decoded.
     #[must_use]
@@ -41,7 +43,14 @@ impl<'a> Endpoint<'a> {
         is_session_id(session_id).then_some(Self { segment, session_id })
     }
 
-    /// The endpoint of this session; none if `session_id` is none that a path can hold.
+    /// The endpoint of this session. Returns `None` if a path cannot hold `session_id`.
+    ///
+    /// ```
+    /// use midsession::{CommType, Endpoint};
+    ///
+    /// assert!(Endpoint::new(CommType::Call, "0190f5fe-7a8b").is_some());
+    /// assert!(Endpoint::new(CommType::Call, "not/one/segment").is_none());
+    /// ```
     #[must_use]
     pub fn new(comm_type: CommType, session_id: &'a str) -> Option<Self> {
         let segment = match comm_type {
@@ -51,8 +60,20 @@ impl<'a> Endpoint<'a> {
         is_session_id(session_id).then_some(Self { segment, session_id })
     }
 
-    /// `call` for `calls`, `chat` for `chats`, [`Param::Blank`] for an empty segment, and [`Param::NotText`] for any other
-    /// (the singular `call` and `chat` too: a session has one URL), which the decision answers with 404.
+    /// The comm type that the path names.
+    ///
+    /// - `call` for the segment `calls`, `chat` for `chats`;
+    /// - [`Param::Blank`] for an empty segment, so row 1;
+    /// - [`Param::NotText`] for any other segment, so row 4. The singular `call` and `chat` are no exception: a session has
+    ///   one URL.
+    ///
+    /// ```
+    /// use midsession::{Endpoint, Param};
+    ///
+    /// let endpoint = Endpoint::parse("/apps/api/v1/chat/42/end_user").ok_or("not the endpoint")?;
+    /// assert_eq!(endpoint.comm_type(), Param::NotText);
+    /// # Ok::<(), &str>(())
+    /// ```
     pub fn comm_type(&self) -> Param<'static> {
         match self.segment {
             CALLS => CommType::Call.into(),

@@ -4,11 +4,11 @@ use core::time::Duration;
 use crate::words::words;
 use crate::{CommType, EndUserField};
 
-/// Why a session is not linked: the rows 1 to 8 of the [decision table](crate#the-decision).
+/// Why a link is refused: rows 1 to 8 of the [decision table](crate#the-decision).
 ///
-/// `Display` is the answer's message, letter for letter; [`Answer`](crate::Answer) is the whole answer. It never holds
-/// anything of the request. Exhaustive on purpose: the contract is closed, and a `match` of yours should break at
-/// compile time if it ever changes.
+/// `Display` prints the published message, letter for letter; [`Answer`](crate::Answer) is the whole answer. An error holds
+/// nothing of the request. The enum is exhaustive on purpose: the contract is closed, and your `match` should fail to
+/// compile if it ever changes.
 ///
 /// ```
 /// use midsession::{CommType, LinkError, LinkErrorKind};
@@ -22,24 +22,24 @@ use crate::{CommType, EndUserField};
 pub enum LinkError {
     /// Rows 1 and 2: a required param is blank.
     MissingParam(RequiredParam),
-    /// Row 3 (*ours*): a field is present but unacceptable.
+    /// Row 3 (*ours*): a field is present but not valid.
     InvalidParam(EndUserField),
-    /// Row 4: the comm type is neither call nor chat. Row 5: the session is of the other one, or unknown (*ours*).
+    /// Row 4: the comm type is neither call nor chat. Row 5: the session has the other comm type, or is unknown (*ours*).
     NotFound,
-    /// Row 6: the session, which is of this comm type, has ended.
+    /// Row 6: the session, which has this comm type, has ended.
     AlreadyEnded(CommType),
-    /// Row 7: the session's CRM takes no such update.
+    /// Row 7: the session's CRM does not support end-user updates.
     UnsupportedCrm,
-    /// Row 8: a link was accepted too short a while ago.
+    /// Row 8: the request is inside the duplicate interval of the last accepted link.
     Duplicate {
-        /// How long to wait, exactly and never zero: at `now + retry_after` the same request is no duplicate, and one
-        /// nanosecond earlier it still is. [`Duration::MAX`] stands for anything longer.
+        /// The exact time to wait, never zero. At `now + retry_after` the same request is not a duplicate; one nanosecond
+        /// earlier it still is. [`Duration::MAX`] stands for any longer time.
         retry_after: Duration,
     },
 }
 
 impl LinkError {
-    /// The kind of this error, without its data.
+    /// The kind of this error, without its data; a label for logs and metrics.
     pub const fn kind(&self) -> LinkErrorKind {
         match self {
             Self::MissingParam(_) => LinkErrorKind::MissingParam,
@@ -55,7 +55,7 @@ impl LinkError {
         self.text().message
     }
 
-    /// The one place of the published texts.
+    /// The published texts, in one place.
     pub(crate) const fn text(&self) -> Text {
         use CommType::{Call, Chat};
         use EndUserField::{Email, Identifier, Name, Phone};
@@ -86,13 +86,31 @@ impl fmt::Display for LinkError {
     }
 }
 
-/// The kind of a [`LinkError`], without its data; its text is a word for logs and metrics.
+/// The kind of a [`LinkError`], without its data.
+///
+/// Its word is a label for logs and metrics. Two kinds name a param, which can be a label of its own:
 ///
 /// ```
-/// use midsession::{LinkError, LinkErrorKind};
+/// use midsession::{Accepted, EndUserField, LinkError};
 ///
-/// assert_eq!(LinkError::NotFound.kind(), LinkErrorKind::NotFound);
-/// assert_eq!(LinkErrorKind::NotFound.as_str(), "not_found");
+/// /// What happened, and which param the client must mend.
+/// fn labels(decision: &Result<Accepted, LinkError>) -> (&'static str, &'static str) {
+///     match decision {
+///         Ok(accepted) => (accepted.change().as_str(), ""),
+///         Err(error) => (
+///             error.kind().as_str(),
+///             match error {
+///                 LinkError::MissingParam(param) => param.as_str(),
+///                 LinkError::InvalidParam(field) => field.as_str(),
+///                 _ => "",
+///             },
+///         ),
+///     }
+/// }
+///
+/// let refused = Err(LinkError::InvalidParam(EndUserField::Email));
+/// assert_eq!(labels(&refused), ("invalid_param", "email"));
+/// assert_eq!(labels(&Err(LinkError::NotFound)), ("not_found", ""));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LinkErrorKind {
@@ -114,7 +132,7 @@ words!(LinkErrorKind as "kind":
     MissingParam = "missing_param", InvalidParam = "invalid_param", NotFound = "not_found",
     AlreadyEnded = "already_ended", UnsupportedCrm = "unsupported_crm", Duplicate = "duplicate");
 
-/// A message, alone and as the body of an answer.
+/// A message, on its own and as the body of an answer.
 pub(crate) struct Text {
     pub(crate) message: &'static str,
     pub(crate) body: &'static str,
@@ -127,12 +145,16 @@ macro_rules! text {
 }
 pub(crate) use text;
 
-/// A param that a request must have; its text is the param's name in the published contract.
+/// A param that every request must have. Its word is the param's name in the published contract.
+///
+/// ```
+/// assert_eq!(midsession::RequiredParam::CommType.as_str(), "comm_type");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RequiredParam {
-    /// `comm_type`, which the transport takes from the path.
+    /// `comm_type`, which the transport reads from the path.
     CommType,
-    /// `identifier`, of the body.
+    /// `identifier`, which is in the body.
     Identifier,
 }
 

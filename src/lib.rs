@@ -56,6 +56,12 @@ mod session;
 pub mod strategies;
 mod wire;
 mod words;
+// A page of the documentation, without items.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("wrapping.md")]
+pub mod wrapping {
+    use crate::{Answer, AnySession, Endpoint, LinkErrorKind, OwnedLinkRequest, Session, apply_link};
+}
 
 pub use answer::Answer;
 #[cfg(feature = "arbitrary")]

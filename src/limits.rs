@@ -1,18 +1,25 @@
-//! How long an end user's fields may be, counted in characters (Unicode scalar values), not in bytes.
+//! The greatest lengths of text, in characters (Unicode scalar values), not in bytes.
 //!
-//! *Ours*: the published contract names no limits. Text that is longer is refused, never cut.
+//! They are *ours*: the published contract names no limits. Longer text is refused and never cut.
+//!
+//! ```
+//! use midsession::{EndUser, limits};
+//!
+//! assert!(EndUser::new("é".repeat(limits::IDENTIFIER_MAX_CHARS)).is_ok());
+//! assert!(EndUser::new("é".repeat(limits::IDENTIFIER_MAX_CHARS + 1)).is_err());
+//! ```
 
-/// The longest identifier, in characters.
+/// The greatest length of an identifier, in characters.
 pub const IDENTIFIER_MAX_CHARS: usize = 255;
 
-/// The longest name, in characters.
+/// The greatest length of a name, in characters.
 pub const NAME_MAX_CHARS: usize = 255;
 
-/// The longest e-mail address, in characters: what RFC 5321 leaves of a path's 256 octets.
+/// The greatest length of an e-mail address, in characters: RFC 5321's 256 octets of a path, less its two brackets.
 pub const EMAIL_MAX_CHARS: usize = 254;
 
-/// The longest phone number, in characters.
+/// The greatest length of a phone number, in characters.
 pub const PHONE_MAX_CHARS: usize = 64;
 
-/// The longest session id in an endpoint's path, in characters, all of them ASCII.
+/// The greatest length of a session id in an endpoint's path, in characters, which are all ASCII.
 pub const SESSION_ID_MAX_CHARS: usize = 255;

@@ -100,7 +100,7 @@ impl Session<Active> {
     }
 }
 
-/// What a link makes of the former end user.
+/// The end user after the link, and how it differs from the former one.
 fn relink(former: Option<&EndUser>, fields: Fields<'_>) -> (EndUser, LinkChange) {
     let Some(former) = former.map(EndUser::fields) else {
         return (fields.to_end_user(), LinkChange::First);
@@ -113,44 +113,63 @@ fn relink(former: Option<&EndUser>, fields: Fields<'_>) -> (EndUser, LinkChange)
     (merged.to_end_user(), change)
 }
 
-/// An accepted link: the session as it is to be stored, and what the link changed.
+/// An accepted link: the session to store, and what the link has changed.
+///
+/// ```
+/// use core::time::Duration;
+/// use midsession::{CommType, DuplicatePolicy, EndUser, LinkChange, Session};
+/// use time::macros::datetime;
+///
+/// let policy = DuplicatePolicy::new(Duration::from_secs(30));
+/// let now = datetime!(2026-11-22 12:00 UTC);
+///
+/// let accepted = Session::start(CommType::Chat).link(&EndUser::new("id-1")?, &policy, now)?;
+/// assert_eq!(accepted.change(), LinkChange::First);
+/// assert_eq!(accepted.session().last_linked_at(), Some(now));
+/// assert_eq!(accepted.into_session().revision(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[must_use = "an accepted link holds only once its session is stored"]
+#[must_use = "a link takes effect only when its session is stored"]
 pub struct Accepted {
     session: Session<Active>,
     change: LinkChange,
 }
 
 impl Accepted {
-    /// The session, linked.
+    /// The linked session.
     pub const fn session(&self) -> &Session<Active> {
         &self.session
     }
 
-    /// The session, linked, to be stored.
+    /// The linked session, to be stored.
     #[must_use]
     pub fn into_session(self) -> Session<Active> {
         self.session
     }
 
-    /// What the link made of the session's end user.
+    /// How the link has changed the session's end user.
     pub const fn change(&self) -> LinkChange {
         self.change
     }
 }
 
-/// What an accepted link made of a session's end user.
+/// How an accepted link changes a session's end user. Its word is a label for logs and metrics.
 ///
-/// Exhaustive on purpose: there is no fifth way.
+/// The enum is exhaustive on purpose: the contract is closed.
+///
+/// ```
+/// assert_eq!(midsession::LinkChange::Relinked.as_str(), "relinked");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LinkChange {
-    /// There was none before.
+    /// The session had no end user before.
     First,
-    /// The same person, and nothing new.
+    /// The same identifier, and no field has changed.
     Unchanged,
-    /// The same person, with a field added or changed; the fields left out keep their value.
+    /// The same identifier, and a field was added or changed. Fields that the request leaves out keep their value.
     Refreshed,
-    /// Another person: everything was replaced, nothing of the former one was carried over.
+    /// Another identifier. Every field was replaced, and nothing of the former end user was kept.
     Relinked,
 }
 

@@ -5,12 +5,13 @@ use validator::{Validate, ValidationErrors};
 
 use crate::{LinkRequest, Param};
 
-/// A [`LinkRequest`] that owns its text, for where a type must be `DeserializeOwned` or `'static`: the typed extractors of
-/// axum, actix-web and the like, queues, and tasks that outlive the request's bytes.
+/// A [`LinkRequest`] that owns its text.
 ///
-/// It reads exactly as a [`LinkRequest`] does, and copies each text once (four allocations where the borrowed one has
-/// none). It dereferences to the request, so `&owned` is what [`apply_link`](crate::apply_link) takes. `Debug` shows no
-/// text.
+/// Use it where a type must be `DeserializeOwned` or `'static`: in the typed extractors of axum, actix-web and the like, in
+/// queues, and in tasks that outlive the request's bytes. It is deserialised exactly as a [`LinkRequest`] is, and then
+/// copies each text: up to five allocations, where a borrowed request has none.
+///
+/// It dereferences to [`LinkRequest`], so [`apply_link`](crate::apply_link) takes a reference to it. `Debug` shows no text.
 ///
 /// ```
 /// use midsession::{CommType, LinkRequest, OwnedLinkRequest, Param};
@@ -26,12 +27,12 @@ use crate::{LinkRequest, Param};
 /// ```
 ///
 /// # Errors
-/// Deserialising fails on what a [`LinkRequest`]'s fails on.
+/// Deserialising fails where it fails for a [`LinkRequest`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct OwnedLinkRequest(LinkRequest<'static>);
 
 impl OwnedLinkRequest {
-    /// The request with the transport's comm type, which overrides the body's, blank or not.
+    /// The request with the transport's comm type, which overrides the body's even if it is blank.
     #[must_use]
     pub fn with_comm_type(self, comm_type: impl Into<Param<'static>>) -> LinkRequest<'static> {
         self.0.with_comm_type(comm_type)
@@ -64,7 +65,7 @@ impl<'de> Deserialize<'de> for OwnedLinkRequest {
     }
 }
 
-/// As for [`LinkRequest`].
+/// The same as for [`LinkRequest`].
 impl Validate for OwnedLinkRequest {
     fn validate(&self) -> Result<(), ValidationErrors> {
         self.0.validate()

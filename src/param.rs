@@ -7,14 +7,17 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess};
 use crate::CommType;
 use crate::wire::{self, FromAny};
 
-/// One request parameter as it came in: blank, text, or present without being text.
+/// One request parameter as it was sent: blank, text, or a value that is not text.
 ///
-/// The distinction is that of Rails' `params.require`, whose messages the published contract gives. Blank, which counts
-/// as missing, is: absent, `null`, `""`, only white space (Unicode `White_Space`), `{}`, `[]`, and an array of nothing
-/// but nulls. Anything else is present; a present number, boolean, other array or other object is [`NotText`](Self::NotText).
+/// Blank follows Rails' `params.require`, because the published messages are Rails'. A blank param counts as missing:
+/// - absent, or `null`;
+/// - `""`, or only white space (Unicode `White_Space`);
+/// - `{}`, `[]`, or an array of nothing but nulls.
 ///
-/// Build one with `From`, which turns blank text into [`Blank`](Self::Blank). A `Text` built by hand that holds only
-/// white space counts as blank all the same. `Debug` shows which of the three it is, never the text.
+/// Every other number, boolean, array or object is [`NotText`](Self::NotText).
+///
+/// Build a param with `From`, which turns blank text into [`Blank`](Self::Blank). A `Text` that you build yourself counts
+/// as blank too if it holds only white space. `Debug` shows which of the three it is, and never the text.
 ///
 /// ```
 /// use midsession::Param;
@@ -26,17 +29,17 @@ use crate::wire::{self, FromAny};
 /// ```
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub enum Param<'a> {
-    /// Absent, or one of the blanks that count as absent.
+    /// Absent, or one of the values that count as absent.
     #[default]
     Blank,
-    /// A string, byte for byte as it came in.
+    /// A string, byte for byte as it was sent.
     Text(Cow<'a, str>),
-    /// Present, but no string.
+    /// Present, but not a string.
     NotText,
 }
 
 impl Param<'_> {
-    /// The text, unless it is blank.
+    /// The text. Returns `None` if the param is blank or not text.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) if !is_blank(text) => Some(text),
@@ -44,7 +47,14 @@ impl Param<'_> {
         }
     }
 
-    /// Whether this counts as missing; text of nothing but white space does.
+    /// Whether the param counts as missing. Text of only white space does.
+    ///
+    /// ```
+    /// use midsession::Param;
+    ///
+    /// assert!(Param::Text(" ".into()).is_blank());
+    /// assert!(!Param::NotText.is_blank());
+    /// ```
     pub fn is_blank(&self) -> bool {
         match self {
             Self::Blank => true,
@@ -53,7 +63,7 @@ impl Param<'_> {
         }
     }
 
-    /// The same param, owning its text: for a queue, or a task that outlives the request's bytes.
+    /// The same param with text of its own, for a queue, or for a task that outlives the request's bytes.
     ///
     /// ```
     /// use midsession::Param;
@@ -73,11 +83,11 @@ impl Param<'_> {
     }
 }
 
-/// Rails' `blank?` for text.
+/// Whether Rails' `blank?` holds for `text`.
 pub(crate) fn is_blank(text: &str) -> bool {
-    // Nearly all text begins so, and it is asked a dozen times a request.
-    let begins_plainly = text.as_bytes().first().is_some_and(u8::is_ascii_graphic);
-    !begins_plainly && text.chars().all(char::is_whitespace)
+    // A short cut for nearly all text, because a request asks this a dozen times.
+    let starts_visibly = text.as_bytes().first().is_some_and(u8::is_ascii_graphic);
+    !starts_visibly && text.chars().all(char::is_whitespace)
 }
 
 impl fmt::Debug for Param<'_> {

@@ -10,28 +10,38 @@ use crate::wire::{self, FromAny, read_fields, serde_words};
 use crate::words::words;
 use crate::{EndUser, Param};
 
-/// How long after an accepted link another one is a duplicate, and which one.
+/// How long after an accepted link another link is a duplicate, and which links the rule applies to.
 ///
 /// The published contract names no interval, so there is no default. With `elapsed = now - last_linked_at`, a link is a
-/// duplicate exactly while `-interval < elapsed < interval`: at `elapsed == interval` it is accepted. A link from the
-/// future (a clock that went backwards) blocks by the same rule, and not at all once it lies a whole interval ahead, so
-/// that a bad clock cannot lock a session for hours. Only an accepted link starts the interval.
+/// duplicate exactly while `-interval < elapsed < interval`. At `elapsed == interval` it is accepted. A last link in the
+/// future (a clock went backwards) blocks by the same rule. If it is a whole interval ahead or more, it does not block, so
+/// a wrong clock cannot lock a session for hours. Only an accepted link starts the interval.
 ///
-/// With serde it reads and writes as a config file has it: the interval in seconds with an `s`, exact to the nanosecond
-/// (up to nine decimals, which is how Protocol Buffers write a duration in JSON), and the scope, which may be left out.
-/// Any other key is refused, so that a misspelt one does not silently mean the default.
+/// With serde, a policy has the form of a configuration file. `interval` is in seconds with an `s`, exact to the nanosecond
+/// (up to nine decimals, as Protocol Buffers write a duration in JSON). `scope` may be left out. Any other key is refused,
+/// so that a misspelt `scope` does not silently mean the default.
 ///
 /// ```
 /// use core::time::Duration;
 /// use midsession::{DuplicatePolicy, DuplicateScope};
 ///
-/// let policy: DuplicatePolicy = serde_json::from_str(r#"{"interval":"30s","scope":"same_identifier"}"#)?;
-/// assert_eq!(policy, DuplicatePolicy::new(Duration::from_secs(30)).with_scope(DuplicateScope::SameIdentifier));
+/// let text = r#"{"interval":"30s","scope":"same_identifier"}"#;
+/// let policy: DuplicatePolicy = serde_json::from_str(text)?;
+/// assert_eq!(policy.interval(), Duration::from_secs(30));
+/// assert_eq!(policy.scope(), DuplicateScope::SameIdentifier);
 ///
-/// let brief = DuplicatePolicy::new(Duration::from_millis(1500));
-/// assert_eq!(serde_json::to_string(&brief)?, r#"{"interval":"1.5s","scope":"session"}"#);
+/// let short = DuplicatePolicy::new(Duration::from_millis(1500));
+/// let text = r#"{"interval":"1.5s","scope":"session"}"#;
+/// assert_eq!(serde_json::to_string(&short)?, text);
+/// assert!(serde_json::from_str::<DuplicatePolicy>(r#"{"intervall":"30s"}"#).is_err());
 /// # Ok::<(), serde_json::Error>(())
 /// ```
+///
+/// # Errors
+/// Deserialising fails on:
+/// - an `interval` that is missing, or is not seconds with an `s`;
+/// - a `scope` that is not one of [`DuplicateScope`]'s words;
+/// - an unknown key, or a key given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DuplicatePolicy {
     interval: Duration,
@@ -39,24 +49,24 @@ pub struct DuplicatePolicy {
 }
 
 impl DuplicatePolicy {
-    /// The policy with this interval, for the whole session. [`Duration::ZERO`] switches duplicates off.
+    /// A policy with this interval, and the scope [`DuplicateScope::Session`]. [`Duration::ZERO`] switches the check off.
     #[must_use]
     pub const fn new(interval: Duration) -> Self {
         Self { interval, scope: DuplicateScope::Session }
     }
 
-    /// The same interval for this scope.
+    /// The same policy with this scope.
     #[must_use]
     pub const fn with_scope(self, scope: DuplicateScope) -> Self {
         Self { scope, ..self }
     }
 
-    /// How long after an accepted link another one is a duplicate.
+    /// How long after an accepted link another link is a duplicate.
     pub const fn interval(&self) -> Duration {
         self.interval
     }
 
-    /// Which links can be duplicates.
+    /// Which links the interval applies to.
     pub const fn scope(&self) -> DuplicateScope {
         self.scope
     }
@@ -69,7 +79,7 @@ impl DuplicatePolicy {
         }
     }
 
-    /// How long a link at `now` has to wait for the one at `last_linked_at`; none if it is no duplicate.
+    /// How long a link at `now` must wait after the one at `last_linked_at`; `None` if it is not a duplicate.
     pub(crate) fn wait(&self, last_linked_at: OffsetDateTime, now: OffsetDateTime) -> Option<Duration> {
         #[expect(
             clippy::arithmetic_side_effects,
@@ -83,15 +93,22 @@ impl DuplicatePolicy {
     }
 }
 
-/// Which links the duplicate interval holds back.
+/// Which links the duplicate interval applies to.
 ///
-/// Exhaustive on purpose: a policy that asks for another scope needs another decision.
+/// The enum is exhaustive on purpose: a new scope would change the decision.
+///
+/// ```
+/// use midsession::DuplicateScope;
+///
+/// assert_eq!("same_identifier".parse(), Ok(DuplicateScope::SameIdentifier));
+/// assert_eq!(DuplicateScope::default(), DuplicateScope::Session);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DuplicateScope {
-    /// `session`: all of them. A live session's identity changes at most once an interval.
+    /// `session`: all links. The identity of a live session changes at most once an interval.
     #[default]
     Session,
-    /// `same_identifier`: links to the identifier that is linked now. A corrected identifier need not wait.
+    /// `same_identifier`: only links to the identifier that is linked now. A corrected identifier does not have to wait.
     SameIdentifier,
 }
 

@@ -1,4 +1,4 @@
-//! The stored form of a session: written from any state, read only through the checks.
+//! The stored form of a session. Reading it checks every rule.
 
 use alloc::string::String;
 
@@ -58,11 +58,12 @@ fn write<T: State, S: Serializer>(
     map.end()
 }
 
-/// In UTC, so that equal moments read the same; in its own offset where RFC 3339's years (0 to 9999) leave no other way.
+/// In UTC, so that equal moments have the same text. A moment whose year in UTC is not 0 to 9999, as RFC 3339 requires, is
+/// written in its own offset.
 fn to_rfc3339<E: ser::Error>(field: &str, at: OffsetDateTime) -> Result<String, E> {
     let utc = at.checked_to_offset(UtcOffset::UTC).filter(|utc| (0..=9999).contains(&utc.year()));
     let text = utc.unwrap_or(at).format(&Rfc3339);
-    text.map_err(|_| E::custom(format_args!("`{field}` has no form in RFC 3339: its years are 0 to 9999")))
+    text.map_err(|_| E::custom(format_args!("`{field}` cannot be written in RFC 3339: its year must be 0 to 9999")))
 }
 
 impl<'de> Deserialize<'de> for AnySession {
@@ -72,7 +73,7 @@ impl<'de> Deserialize<'de> for AnySession {
     }
 }
 
-/// What was stored, not yet judged.
+/// What was stored, before it is checked.
 #[derive(Default)]
 struct Record<'a> {
     state: Param<'a>,
@@ -159,7 +160,7 @@ pub(crate) fn from_rfc3339(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
-/// Why a stored session cannot be read: which field breaks which rule, and nothing of what it holds.
+/// Why a stored session cannot be read. It names the field and the rule, and never repeats a value.
 #[derive(Debug, thiserror::Error)]
 enum RecordError {
     #[error("`{0}` is missing from the stored session")]

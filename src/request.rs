@@ -7,21 +7,22 @@ use crate::end_user::Fields;
 use crate::wire::{self, FromAny, read_fields};
 use crate::{EndUser, EndUserError, EndUserField, LinkError, Param, RequiredParam};
 
-/// One request to link a session to its end user, as it came in and not yet judged.
+/// A request to link a session to its end user, as it was sent and before it is validated.
 ///
-/// Deserialise it from the request's body with any self-describing serde format; what the format can lend (`serde_json`
-/// from a slice or a string does) is borrowed. Then give it the transport's comm type, and hand it to
-/// [`apply_link`](crate::apply_link), which judges it.
+/// Deserialise it from the request's body, with any self-describing serde format. Then set the transport's comm type, and
+/// pass the request to [`apply_link`](crate::apply_link), which validates it.
 ///
-/// - A body that is no object (`[]`, `null`, `"x"`, `["chat", "abc"]`) names no params: all are blank. An array is never
-///   read by position.
+/// - Text is borrowed from the body if the format allows it, as `serde_json` does for a slice or a string. Where a type
+///   must own its text (`axum::Json` and the like), use [`OwnedLinkRequest`](crate::OwnedLinkRequest).
+/// - A body that is not an object (`[]`, `null`, `"x"`, `["chat", "abc"]`) has no params, so all are blank. An array is
+///   never read by position.
 /// - Unknown fields are ignored.
-/// - `null`, `""` and the other blanks of [`Param`] are as good as absent.
+/// - `null`, `""` and the other blank values of [`Param`] count as absent.
 ///
 /// ```
 /// use midsession::{CommType, LinkRequest, Param};
 ///
-/// let body = br#"{"identifier": "unique_external_id", "name": "John Doe", "phone": 1234567890}"#;
+/// let body = br#"{"identifier": "unique_external_id", "phone": 1234567890}"#;
 /// let request: LinkRequest = serde_json::from_slice(body)?;
 /// let request = request.with_comm_type(CommType::Chat);
 /// assert_eq!(request.identifier, Param::from("unique_external_id"));
@@ -32,8 +33,8 @@ use crate::{EndUser, EndUserError, EndUserField, LinkError, Param, RequiredParam
 ///
 /// # Errors
 /// Deserialising fails on:
-/// - bytes that are not of the format (no JSON, say);
-/// - a known field given twice (*ours*: Rails takes the last): an ambiguous identity is refused, never guessed.
+/// - bytes that the format cannot read, such as invalid JSON;
+/// - a known field given twice (*ours*: Rails takes the last one), because an ambiguous identity is never guessed.
 ///
 /// Neither error repeats a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,18 +52,37 @@ pub struct LinkRequest<'a> {
 }
 
 impl<'a> LinkRequest<'a> {
-    /// The same request with the transport's word on the comm type, which stands over the body's, blank or not.
+    /// The same request with the transport's comm type, which overrides the body's even if it is blank.
     ///
-    /// Takes [`Endpoint::comm_type`](crate::Endpoint::comm_type), a [`CommType`](crate::CommType), or text.
+    /// Pass [`Endpoint::comm_type`](crate::Endpoint::comm_type), a [`CommType`](crate::CommType), or text.
+    ///
+    /// ```
+    /// use midsession::{CommType, LinkRequest, Param};
+    ///
+    /// let request: LinkRequest = serde_json::from_str(r#"{"comm_type":"call"}"#)?;
+    /// let request = request.with_comm_type(CommType::Chat);
+    /// assert_eq!(request.comm_type, Param::from("chat"));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn with_comm_type(self, comm_type: impl Into<Param<'a>>) -> Self {
         Self { comm_type: comm_type.into(), ..self }
     }
 
-    /// The same request, owning its text: for a queue, or a task that outlives the request's bytes.
+    /// The same request with text of its own, for a queue, or for a task that outlives the request's bytes.
     ///
-    /// Where a type must be `DeserializeOwned`, as in the typed extractors of web frameworks, take an
-    /// [`OwnedLinkRequest`](crate::OwnedLinkRequest).
+    /// Where a type must be `DeserializeOwned`, use [`OwnedLinkRequest`](crate::OwnedLinkRequest) instead.
+    ///
+    /// ```
+    /// use midsession::LinkRequest;
+    ///
+    /// let body = String::from(r#"{"identifier":"id-1"}"#);
+    /// let request: LinkRequest<'static> =
+    ///     serde_json::from_str::<LinkRequest>(&body)?.into_owned();
+    /// drop(body);
+    /// assert_eq!(request.identifier.as_text(), Some("id-1"));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
     #[must_use]
     pub fn into_owned(self) -> LinkRequest<'static> {
         LinkRequest {
@@ -74,7 +94,7 @@ impl<'a> LinkRequest<'a> {
         }
     }
 
-    /// The param of this field of the end user.
+    /// The param for this field of the end user.
     ///
     /// ```
     /// use midsession::{EndUserField, LinkRequest, Param};
@@ -101,7 +121,7 @@ impl<'a> LinkRequest<'a> {
         if value.is_blank() { Err(LinkError::MissingParam(param)) } else { Ok(()) }
     }
 
-    /// Row 3 of the table: every field, or the first that is not valid by `rule`.
+    /// Row 3 of the table: all fields, or the first one that breaks `rule`.
     pub(crate) fn fields(&self, rule: impl Fn(EndUserField, &str) -> bool) -> Result<Fields<'_>, EndUserField> {
         Ok(Fields {
             identifier: self.field(EndUserField::Identifier, &rule)?,
@@ -111,13 +131,13 @@ impl<'a> LinkRequest<'a> {
         })
     }
 
-    /// The end user it names; the comm type does not matter.
+    /// The end user that the request names, whatever its comm type.
     pub(crate) fn to_end_user(&self, rule: impl Fn(EndUserField, &str) -> bool) -> Result<EndUser, EndUserError> {
         self.require(RequiredParam::Identifier).map_err(|_| EndUserError::Missing)?;
         self.fields(rule).map(Fields::to_end_user).map_err(EndUserError::Invalid)
     }
 
-    /// One field's text, empty where it is blank.
+    /// The text of one field; empty if the field is blank.
     fn field(&self, field: EndUserField, rule: impl Fn(EndUserField, &str) -> bool) -> Result<&str, EndUserField> {
         let param = self.param(field);
         match param.as_text() {
@@ -147,11 +167,11 @@ impl<'de: 'a, 'a> FromAny<'de> for LinkRequest<'a> {
     }
 }
 
-/// For teams whose extractors use this trait: rows 1 to 3 of the table by the same rules as
-/// [`apply_link`](crate::apply_link), all of them at once.
+/// For extractors that use this trait: rows 1 to 3 of the table, by the same rules as [`apply_link`](crate::apply_link).
 ///
-/// `validate` passes exactly where `apply_link` gets past row 3. Errors are keyed by field (`comm_type`, `identifier`,
-/// `name`, `email`, `phone`), with the code `missing` (blank, and required) or `invalid`; they hold no values.
+/// `validate` succeeds exactly if `apply_link` gets past row 3, and it reports all errors at once. Errors are keyed by
+/// field (`comm_type`, `identifier`, `name`, `email`, `phone`). Their code is `missing` (required, but blank) or `invalid`.
+/// They hold no values.
 impl Validate for LinkRequest<'_> {
     fn validate(&self) -> Result<(), ValidationErrors> {
         let mut errors = ValidationErrors::new();

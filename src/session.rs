@@ -4,7 +4,7 @@ use crate::wire::serde_words;
 use crate::words::words;
 use crate::{Accepted, CommType, DuplicatePolicy, EndUser, LinkError};
 
-/// A support session, as far as linking it to its end user goes, in the state `S`.
+/// A support session in the state `S`, with what is needed to link it to its end user.
 ///
 /// ```text
 /// Session<Active> ── end(at) ──▶ Session<Ended>
@@ -12,11 +12,11 @@ use crate::{Accepted, CommType, DuplicatePolicy, EndUser, LinkError};
 ///     └──┘ link(end_user, policy, now)
 /// ```
 ///
-/// `link` and `end` exist on `Session<Active>` alone: on `Session<Ended>` they do not compile. Use it where your code
-/// knows the state; a store, which learns it at run time, hands back an [`AnySession`], and a request is decided by
-/// [`apply_link`](crate::apply_link). You need name `S` only to store a session in a type of yours.
+/// `link` and `end` exist only on `Session<Active>`; on `Session<Ended>` they do not compile. Use this type where your code
+/// knows the state. A store knows it only at run time and returns an [`AnySession`]; requests are decided by
+/// [`apply_link`](crate::apply_link). You need to name `S` only if a type of yours holds a session.
 ///
-/// A session is a value: linking borrows it and returns the next one, so a refusal can neither change nor lose anything.
+/// A session is a value. Linking borrows it and returns the next one, so a refusal changes nothing and loses nothing.
 ///
 /// ```
 /// use core::time::Duration;
@@ -25,7 +25,8 @@ use crate::{Accepted, CommType, DuplicatePolicy, EndUser, LinkError};
 ///
 /// let policy = DuplicatePolicy::new(Duration::from_secs(30));
 /// let session = Session::start(CommType::Chat);
-/// let linked = session.link(&EndUser::new("id-1")?, &policy, datetime!(2026-11-22 12:00 UTC))?;
+/// let end_user = EndUser::new("id-1")?;
+/// let linked = session.link(&end_user, &policy, datetime!(2026-11-22 12:00 UTC))?;
 /// assert_eq!(linked.change(), LinkChange::First);
 ///
 /// let ended = linked.into_session().end(datetime!(2026-11-22 12:30 UTC));
@@ -43,7 +44,7 @@ pub struct Session<S: State> {
     pub(crate) state: S,
 }
 
-/// The state of a session that goes on; see [`Session`].
+/// The state of a session that has not ended; see [`Session`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Active(pub(crate) ());
 
@@ -67,7 +68,14 @@ mod sealed {
 }
 
 impl Session<Active> {
-    /// A new session: anonymous, never linked, of a CRM that takes links, at revision 0.
+    /// A new session: anonymous, never linked, with a CRM that supports end-user updates, at revision 0.
+    ///
+    /// ```
+    /// use midsession::{CommType, Session};
+    ///
+    /// let session = Session::start(CommType::Call);
+    /// assert_eq!((session.end_user(), session.revision()), (None, 0));
+    /// ```
     #[must_use]
     pub const fn start(comm_type: CommType) -> Self {
         Self {
@@ -80,16 +88,16 @@ impl Session<Active> {
         }
     }
 
-    /// The same session with this word on whether its CRM takes links.
+    /// The same session with this support by its CRM. The revision does not change.
     #[must_use]
     pub fn with_crm_support(self, crm_support: CrmSupport) -> Self {
         Self { crm_support, ..self }
     }
 
-    /// The same session, known from its start to be this person's.
+    /// The same session with an end user who is known from the start.
     ///
-    /// That is no link: it starts no duplicate interval and leaves the revision alone. On a session that was linked it
-    /// stands in for the person linked, with the interval running on.
+    /// This is not a link: it starts no duplicate interval, and the revision does not change. If the session was linked
+    /// before, the end user is replaced and the interval goes on.
     #[must_use]
     pub fn with_end_user(self, end_user: EndUser) -> Self {
         Self { end_user: Some(end_user), ..self }
@@ -97,12 +105,13 @@ impl Session<Active> {
 
     /// Links the session to its verified end user: rows 7 to 9 of the [decision table](crate#the-decision).
     ///
-    /// To an end user it is linked to already (the same identifier), fields that `end_user` leaves out keep their value;
-    /// for another, everything is replaced and nothing of the former person is carried over. Which of these it was is
-    /// [`Accepted::change`].
+    /// Requests go through [`apply_link`](crate::apply_link), which decides all rows.
+    ///
+    /// If the session is linked to the same identifier already, fields that `end_user` leaves out keep their value. For
+    /// another identifier, everything is replaced. [`Accepted::change`] tells which it was.
     ///
     /// # Errors
-    /// - [`LinkError::UnsupportedCrm`]: the session's CRM takes no such update.
+    /// - [`LinkError::UnsupportedCrm`]: the session's CRM does not support end-user updates.
     /// - [`LinkError::Duplicate`]: `now` is inside the duplicate interval of the last accepted link.
     pub fn link(
         &self,
@@ -114,7 +123,7 @@ impl Session<Active> {
         Ok(self.accept(end_user.fields(), now))
     }
 
-    /// Ends the session for good.
+    /// Ends the session, which cannot be undone, and raises the revision by one.
     #[must_use]
     pub fn end(self, at: OffsetDateTime) -> Session<Ended> {
         Self { revision: next(self.revision), ..self }.in_state(Ended { at })
@@ -126,9 +135,9 @@ impl Session<Active> {
     }
 }
 
-/// The revision after this one.
+/// The next revision.
 ///
-/// It is compared for being equal and nothing else, so the one after the greatest may be any other.
+/// Revisions are only compared for equality, so after the greatest one they may start again.
 pub(crate) const fn next(revision: u64) -> u64 {
     revision.wrapping_add(1)
 }
@@ -139,40 +148,40 @@ impl<S: State> Session<S> {
         self.comm_type
     }
 
-    /// Whether its CRM takes links.
+    /// Whether its CRM supports end-user updates.
     pub const fn crm_support(&self) -> CrmSupport {
         self.crm_support
     }
 
-    /// The person it is linked to; none while it is anonymous.
+    /// The person that it is linked to; `None` while it is anonymous.
     pub const fn end_user(&self) -> Option<&EndUser> {
         self.end_user.as_ref()
     }
 
-    /// When a link was last accepted.
+    /// The time of the last accepted link.
     pub const fn last_linked_at(&self) -> Option<OffsetDateTime> {
         self.last_linked_at
     }
 
-    /// The number of changes so far: each accepted link and the end raise it by one.
+    /// The number of changes so far. Each accepted link raises it by one; so do the end and an erasure.
     ///
-    /// Write a session back only `WHERE revision = <the one you read>`. Where no row matches, another server was first:
-    /// read again and decide again.
+    /// Write a session back only `WHERE revision = <the one you read>`. If no row matches, another server was first: read
+    /// again and decide again.
     pub const fn revision(&self) -> u64 {
         self.revision
     }
 }
 
 impl Session<Ended> {
-    /// When it ended.
+    /// The time of its end.
     pub const fn ended_at(&self) -> OffsetDateTime {
         self.state.at
     }
 
     /// Removes the end user and the time of the last link, and raises the revision by one (*ours*).
     ///
-    /// For a person who asks for their data to be deleted: the erased session is written to the store as any other
-    /// change is. A session that holds neither is returned unchanged, so erasing twice is erasing once.
+    /// Use it when a person asks for their data to be deleted. Write the erased session to the store as you write any
+    /// other change. A session that has neither is returned unchanged, so it is harmless to erase twice.
     ///
     /// ```
     /// use midsession::{AnySession, CommType, EndUser, Session};
@@ -181,10 +190,11 @@ impl Session<Ended> {
     /// let session = Session::start(CommType::Chat).with_end_user(EndUser::new("id-1")?);
     /// let stored = AnySession::from(session.end(datetime!(2026-11-22 12:30 UTC)));
     ///
-    /// let AnySession::Ended(ended) = stored else { unreachable!("it has just ended") };
-    /// let erased = ended.erase();
-    /// assert_eq!((erased.end_user(), erased.revision()), (None, 2));
-    /// assert_eq!(erased.clone().erase(), erased);
+    /// if let AnySession::Ended(ended) = stored {
+    ///     let erased = ended.erase();
+    ///     assert_eq!((erased.end_user(), erased.revision()), (None, 2));
+    ///     assert_eq!(erased.clone().erase(), erased);
+    /// }
     /// # Ok::<(), midsession::EndUserError>(())
     /// ```
     #[must_use]
@@ -196,47 +206,79 @@ impl Session<Ended> {
     }
 }
 
-/// A session as a store hands it back, its state known at run time only.
+/// A session as a store returns it, with a state that is known only at run time.
 ///
-/// With serde it is an object that stays readable from version to version, its times in RFC 3339, and it is checked on
-/// the way in:
+/// # The stored form
+/// With serde, a session is an object with times in RFC 3339. Every later version can read it. Reading checks it:
 ///
 /// ```
 /// use midsession::{AnySession, CommType, Session};
 /// use time::macros::datetime;
 ///
-/// let session = AnySession::from(Session::start(CommType::Call)).end(datetime!(2026-11-22 12:30 UTC));
-/// let stored = serde_json::to_string(&session)?;
-/// assert_eq!(
-///     stored,
-///     r#"{"state":"ended","comm_type":"call","crm_support":"supported","ended_at":"2026-11-22T12:30:00Z","revision":1}"#,
-/// );
-/// assert_eq!(serde_json::from_str::<AnySession>(&stored)?, session);
+/// let session = AnySession::from(Session::start(CommType::Call));
+/// let session = session.end(datetime!(2026-11-22 12:30 UTC));
+/// let stored = serde_json::json!({
+///     "state": "ended",
+///     "comm_type": "call",
+///     "crm_support": "supported",
+///     "ended_at": "2026-11-22T12:30:00Z",
+///     "revision": 1,
+/// });
+/// assert_eq!(serde_json::to_value(&session)?, stored);
+/// assert_eq!(serde_json::from_value::<AnySession>(stored)?, session);
 ///
-/// let forged = stored.replace("ended_at", "began_at");
-/// assert!(serde_json::from_str::<AnySession>(&forged).unwrap_err().to_string().contains("`ended_at` is missing"));
+/// let error = serde_json::from_str::<AnySession>(r#"{"state":"ended"}"#).unwrap_err();
+/// assert!(error.to_string().contains("`comm_type` is missing"));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
+/// # Beside columns of your own
+/// Keep the session in a field of its own:
+///
+/// ```
+/// use midsession::{AnySession, CommType, Session};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Row {
+///     tenant: String,
+///     state: String, // your own, which has nothing to do with the session's
+///     session: AnySession,
+/// }
+///
+/// let session = Session::start(CommType::Chat).into();
+/// let row = Row { tenant: "acme".into(), state: "escalated".into(), session };
+/// let read: Row = serde_json::from_str(&serde_json::to_string(&row)?)?;
+/// assert_eq!((read.state, read.session), (row.state, row.session));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// `#[serde(flatten)]` works only while none of your fields has one of these reserved names: `state`, `comm_type`,
+/// `crm_support`, `end_user`, `last_linked_at`, `ended_at`, `revision`. With such a field, the row is **written without an
+/// error and can never be read again**, because it has the key twice.
+///
 /// # Errors
 /// Deserialising fails on:
-/// - a record that breaks a rule: a field that is missing or of the wrong kind, an invalid end user, an ended session
-///   without the time of its end, an active one with it, a time of linking without an end user;
+/// - a field that is missing or has the wrong kind of value;
+/// - an end user without an identifier, or with a field that is too long or has a control character;
+/// - an ended session without the time of its end, or an active one with it;
+/// - a time of the last link without an end user;
 /// - a known field given twice.
 ///
-/// Either error names the field and never repeats what it holds. Serialising fails on a time that RFC 3339 cannot write
-/// (a year before 0), and on nothing else of ours.
+/// These errors name the field and never repeat its value. What an e-mail address is, is not checked again: what was
+/// stored once can always be read. Serialising fails on:
+/// - a time that RFC 3339 cannot write, such as one before the year 0.
 ///
-/// Exhaustive on purpose: a third state would be another contract.
+/// The enum is exhaustive on purpose: the contract has no third state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AnySession {
-    /// It goes on.
+    /// The session has not ended.
     Active(Session<Active>),
-    /// It has ended.
+    /// The session has ended.
     Ended(Session<Ended>),
 }
 
-/// One getter, the same in both states.
+/// Calls a getter that is the same in both states.
 macro_rules! in_any_state {
     ($self:ident.$getter:ident()) => {
         match $self {
@@ -247,7 +289,7 @@ macro_rules! in_any_state {
 }
 
 impl AnySession {
-    /// Whether it goes on.
+    /// Whether it has not ended.
     pub const fn is_active(&self) -> bool {
         matches!(self, Self::Active(_))
     }
@@ -257,17 +299,17 @@ impl AnySession {
         in_any_state!(self.comm_type())
     }
 
-    /// Whether its CRM takes links.
+    /// Whether its CRM supports end-user updates.
     pub const fn crm_support(&self) -> CrmSupport {
         in_any_state!(self.crm_support())
     }
 
-    /// The person it is linked to; none while it is anonymous.
+    /// The person that it is linked to; `None` while it is anonymous.
     pub const fn end_user(&self) -> Option<&EndUser> {
         in_any_state!(self.end_user())
     }
 
-    /// When a link was last accepted.
+    /// The time of the last accepted link.
     pub const fn last_linked_at(&self) -> Option<OffsetDateTime> {
         in_any_state!(self.last_linked_at())
     }
@@ -277,7 +319,7 @@ impl AnySession {
         in_any_state!(self.revision())
     }
 
-    /// When it ended; none while it goes on.
+    /// The time of its end; `None` if it has not ended.
     pub const fn ended_at(&self) -> Option<OffsetDateTime> {
         match self {
             Self::Active(_) => None,
@@ -285,7 +327,16 @@ impl AnySession {
         }
     }
 
-    /// Ends the session. One that has ended already keeps its first end, and its revision.
+    /// Ends the session. A session that has already ended is returned unchanged.
+    ///
+    /// ```
+    /// use midsession::{AnySession, CommType, Session};
+    /// use time::macros::datetime;
+    ///
+    /// let session = AnySession::from(Session::start(CommType::Chat));
+    /// let ended = session.end(datetime!(2026-11-22 12:00 UTC));
+    /// assert_eq!(ended.clone().end(datetime!(2026-11-22 13:00 UTC)), ended);
+    /// ```
     #[must_use]
     pub fn end(self, at: OffsetDateTime) -> Self {
         match self {
@@ -307,9 +358,16 @@ impl From<Session<Ended>> for AnySession {
     }
 }
 
-/// Whether a session's CRM takes the end user's data; some integrations do not.
+/// Whether a session's CRM supports end-user updates. Some integrations do not.
 ///
-/// Exhaustive on purpose: the contract is closed.
+/// The enum is exhaustive on purpose: the contract is closed.
+///
+/// ```
+/// use midsession::{CommType, CrmSupport, Session};
+///
+/// let session = Session::start(CommType::Call).with_crm_support(CrmSupport::Unsupported);
+/// assert_eq!(session.crm_support().as_str(), "unsupported");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CrmSupport {
     /// `supported`.

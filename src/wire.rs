@@ -1,9 +1,8 @@
 //! All deserialization goes through this module.
 //!
-//! serde's own visitors read arrays by position, take integers for field names, and repeat a value of the wrong type in
-//! their errors. An identity must not be guessed and a person's data must not reach a log, so nothing here is derived:
-//! every value is first taken for what it is, whatever that may be, and judged afterwards by errors that name the field
-//! alone.
+//! serde's derived code reads arrays by position, accepts integers as field names, and repeats a value of the wrong type in
+//! its errors. An identity must not be guessed, and personal data must not reach a log. So nothing is derived here: a value
+//! of any shape is read first and checked afterwards, and the errors name only the field.
 
 use core::cell::Cell;
 use core::fmt;
@@ -12,7 +11,7 @@ use core::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-/// What a type makes of each shape a value can have; a shape it has no use for is [`other`](Self::other).
+/// How a type is built from a value of each shape. A shape that the type has no use for is [`other`](Self::other).
 pub(crate) trait FromAny<'de>: Sized {
     fn other() -> Self;
 
@@ -43,14 +42,14 @@ pub(crate) trait FromAny<'de>: Sized {
     }
 }
 
-/// Reads a value of any shape; fails only where the format itself does, or [`FromAny::object`].
+/// Reads a value of any shape. It fails only if the format does, or [`FromAny::object`].
 pub(crate) fn any<'de, T: FromAny<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_any(AnyVisitor { refused: &Cell::new(false), value: PhantomData })
 }
 
-/// Reads an object's fields into a record's fields of the same name; `$unknown` is done on any other name.
+/// Reads an object's fields into the fields of `$record` with the same names. `$unknown` runs for any other name.
 ///
-/// A field that is there twice is an error, because which of the two is meant would be a guess.
+/// A field given twice is an error, because to choose one of the two would be a guess.
 macro_rules! read_fields {
     ($map:ident into $record:ident: $($field:ident),+; unknown: $unknown:expr) => {{
         #[derive(strum::EnumString)]
@@ -76,7 +75,7 @@ macro_rules! read_fields {
 }
 pub(crate) use read_fields;
 
-/// serde for an enum of words. A refusal is its `FromStr`'s, which never repeats the value.
+/// serde for an enum of words. The error is that of `FromStr`, which never repeats the value.
 macro_rules! serde_words {
     ($type:ty) => {
         impl serde::Serialize for $type {
@@ -213,7 +212,7 @@ impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<'_, T> {
         Ok(u64::try_from(number).map_or_else(|_| T::other(), T::unsigned))
     }
 
-    // The shapes that nobody here has a use for; serde's own refusal of them would repeat the value.
+    // Shapes that no type here has a use for. serde's own errors for them would repeat the value.
     visit_other! { visit_u128(u128) visit_i128(i128) visit_f64(f64) visit_bool(bool) visit_bytes(&[u8]) }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
@@ -243,7 +242,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_formats_own_refusal_says_that_a_value_was_expected() {
+    fn a_formats_own_error_says_that_a_value_was_expected() {
         let visitor: &dyn Expected = &AnyVisitor::<Unsigned> { refused: &Cell::new(false), value: PhantomData };
         assert_eq!(visitor.to_string(), "a value");
     }

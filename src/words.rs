@@ -1,8 +1,8 @@
-//! What every closed enum of words has: a list of its variants, and its text both ways.
+//! What every enum of words has: a list of its variants, and conversions to and from text.
 
 use core::fmt;
 
-/// Text that is none of the words of the enum it was parsed as. It names the enum's words, and never repeats the text.
+/// The error of parsing text that is not one of an enum's words. It names the words, and never repeats the text.
 ///
 /// ```
 /// use midsession::CommType;

@@ -27,7 +27,7 @@ fn set(field: EndUserField, text: &str) -> Result<Option<String>, EndUserError> 
     Ok(text.map(str::to_owned))
 }
 
-/// That all three doors (the type, a request, a stored end user) take `text`, or that none does.
+/// That `text` is accepted by the type, by a request and by deserialisation alike, or by none of them.
 #[track_caller]
 fn assert_acceptable(field: EndUserField, text: &str, acceptable: bool) {
     let expected = if acceptable { Ok(Some(text.to_owned())) } else { Err(EndUserError::Invalid(field)) };
@@ -135,22 +135,22 @@ fn a_blank_identifier_is_missing_and_a_blank_optional_field_is_absent() {
 #[test]
 fn errors_say_what_is_wrong_and_what_would_do() {
     let messages = [
-        (EndUserError::Missing, "`identifier` is missing: an end user has one"),
+        (EndUserError::Missing, "`identifier` is missing: every end user has one"),
         (
             EndUserError::Invalid(EndUserField::Identifier),
-            "`identifier` is invalid: it is text of at most 255 characters, none of them a control character",
+            "`identifier` is invalid: expected text of at most 255 characters, without control characters",
         ),
         (
             EndUserError::Invalid(EndUserField::Name),
-            "`name` is invalid: it is text of at most 255 characters, none of them a control character",
+            "`name` is invalid: expected text of at most 255 characters, without control characters",
         ),
         (
             EndUserError::Invalid(EndUserField::Email),
-            "`email` is invalid: it is an e-mail address of at most 254 characters, none of them a control character",
+            "`email` is invalid: expected an e-mail address of at most 254 characters, without control characters",
         ),
         (
             EndUserError::Invalid(EndUserField::Phone),
-            "`phone` is invalid: it is text with a digit of at most 64 characters, none of them a control character",
+            "`phone` is invalid: expected a phone number of at most 64 characters with a digit, without control characters",
         ),
     ];
     for (error, message) in messages {
@@ -189,7 +189,7 @@ fn stored_end_users_that_break_a_rule_are_refused_with_the_field_named() {
 
 proptest! {
     #[test]
-    fn any_text_is_taken_by_all_doors_or_by_none(field in prop::sample::select(&FIELDS[..]), text in any_text()) {
+    fn any_text_is_accepted_in_every_way_or_in_none(field in prop::sample::select(&FIELDS[..]), text in any_text()) {
         let blank = text.chars().all(char::is_whitespace);
         if !blank {
             let acceptable = text.chars().count() <= field.max_chars()

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use midsession::{AnySession, CommType, CrmSupport, EndUser, Session, apply_link};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -126,17 +127,14 @@ fn a_time_that_is_not_rfc_3339_is_refused_by_name() {
 
 #[test]
 fn an_invalid_end_user_is_refused_with_its_field_named() {
-    let rule = "of at most 64 characters, none of them a control character";
+    let rule = "expected a phone number of at most 64 characters with a digit, without control characters";
     let long = format!("\"{}\"", "7".repeat(65));
     for phone in ["7", "\"7\\n\"", "[\"7\"]", &long] {
         let stored = forged("end_user", &format!("{{\"identifier\":\"id-1\",\"phone\":{phone}}}"));
-        assert_refused(
-            &stored,
-            &format!("`end_user` of the stored session: `phone` is invalid: it is text with a digit {rule}"),
-        );
+        assert_refused(&stored, &format!("`end_user` of the stored session: `phone` is invalid: {rule}"));
     }
     for end_user in ["{}", "7", "\"id-1\"", "[\"chat\",\"id-1\"]", "{\"name\":\"John\"}"] {
-        let error = "`end_user` of the stored session: `identifier` is missing: an end user has one";
+        let error = "`end_user` of the stored session: `identifier` is missing: every end user has one";
         assert_refused(&forged("end_user", end_user), error);
     }
 }
@@ -201,12 +199,75 @@ fn a_field_given_twice_is_refused_by_name() {
     assert!(error.starts_with("duplicate field `state`"), "{error}");
 }
 
+/// A team's row with a column of the same name as one of the session's fields.
+#[derive(Debug, Serialize, Deserialize)]
+struct Nested {
+    state: String,
+    revision: u32,
+    session: AnySession,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Flattened {
+    tenant: String,
+    #[serde(flatten)]
+    session: AnySession,
+}
+
+/// The same as [`Flattened`], with a column of a reserved name.
+#[derive(Debug, Serialize, Deserialize)]
+struct Clashing {
+    state: String,
+    #[serde(flatten)]
+    session: AnySession,
+}
+
+#[test]
+fn a_nested_session_survives_beside_columns_of_any_name() {
+    for (session, _) in golden() {
+        let row = Nested { state: "escalated".into(), revision: 7, session };
+        let read: Nested = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
+        assert_eq!((read.state, read.revision, read.session), (row.state, row.revision, row.session));
+    }
+}
+
+#[test]
+fn a_flattened_session_survives_beside_columns_of_other_names() {
+    for (session, _) in golden() {
+        let row = Flattened { tenant: "acme".into(), session };
+        let read: Flattened = serde_json::from_str(&serde_json::to_string(&row).unwrap()).unwrap();
+        assert_eq!((read.tenant, read.session), (row.tenant, row.session));
+    }
+}
+
+#[test]
+fn a_flattened_session_beside_a_reserved_name_is_written_but_cannot_be_read_as_documented() {
+    let row = Clashing { state: "escalated".into(), session: Session::start(CommType::Chat).into() };
+    let written = serde_json::to_string(&row).unwrap();
+    assert_eq!(written.matches("\"state\"").count(), 2);
+    let error = serde_json::from_str::<Clashing>(&written).unwrap_err().to_string();
+    assert!(error.starts_with("duplicate field `state`"), "{error}");
+}
+
+#[test]
+fn the_documentation_lists_every_reserved_name() {
+    let documentation = include_str!("../src/session.rs");
+    for (_, file) in golden() {
+        let stored: serde_json::Map<String, serde_json::Value> = serde_json::from_str(file).unwrap();
+        for name in stored.keys() {
+            let page =
+                documentation.split_once("reserved names:").map(|(_, page)| page.split_once("With such").unwrap().0);
+            assert!(page.unwrap().contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}
+
 #[test]
 fn years_that_rfc_3339_has_no_digits_for_cannot_be_stored_and_say_so() {
     let ended = |at: OffsetDateTime| serde_json::to_string(&Session::start(CommType::Chat).end(at));
     assert!(ended(LATEST).unwrap().contains("\"ended_at\":\"9999-12-31T23:59:59.999999999Z\""));
     let error = ended(EARLIEST).unwrap_err().to_string();
-    assert_eq!(error, "`ended_at` has no form in RFC 3339: its years are 0 to 9999");
+    assert_eq!(error, "`ended_at` cannot be written in RFC 3339: its year must be 0 to 9999");
 }
 
 #[test]
