@@ -16,6 +16,8 @@ mod middleware;
 mod openapi;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod reply;
 mod server;
 mod sessions;
@@ -30,6 +32,8 @@ pub use legacy::{Store as LegacyStore, StoreError as LegacyError};
 pub use log::Log;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOpenError, PostgresOptions};
+#[cfg(feature = "redis")]
+pub use redis::{Redis, RedisOpenError, RedisOptions};
 pub use server::{ConnectionLimits, serve};
 pub use sessions::{Clock, Command, Decided, Failure, Limits, Sessions};
 #[cfg(feature = "sqlite")]

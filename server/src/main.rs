@@ -17,6 +17,8 @@ use midsession_server::{
     App, Config, ConnectionLimits, LegacyStore, Limits, Log, Sessions, Store, Task, Token, Tokens, read_token_file,
     router, serve,
 };
+#[cfg(feature = "redis")]
+use midsession_server::{Redis, RedisOptions};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -66,6 +68,13 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
         Some(("postgres" | "postgresql", _)) => {
             let Some(store) = opened(LegacyStore::open(url), &mut shutdown).await? else { return Ok(()) };
             serve_from(store, "postgres", 8, config, listener, shutdown).await?;
+        }
+        #[cfg(feature = "redis")]
+        Some(("redis" | "rediss" | "valkey" | "valkeys", _)) => {
+            // Less than half of a request's patience, which is what a call of the store may take.
+            let options = RedisOptions { timeout: Limits::default().patience * 2 / 5, ..RedisOptions::default() };
+            let Some(store) = opened(Redis::open(url, &options), &mut shutdown).await? else { return Ok(()) };
+            serve_from(store, "redis", 8, config, listener, shutdown).await?;
         }
         _ => return Err("cannot open the database: its URL must begin with sqlite:// or postgres://".into()),
     }

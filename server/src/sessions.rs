@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Span;
 
-use crate::{Change, Store, StoreError, Written};
+use crate::{Change, Store, StoreError, UnreadableRecord, Written};
 
 /// Tells the time: the machine's in the server, any in a test.
 pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
@@ -198,7 +198,10 @@ impl<S: Store> Sessions<S> {
         let Batches { store, limits, .. } = &*self.0.batches;
         let read = patiently(*limits, 1, store.read(&[id])).await;
         let found = read.map_err(Failure::Store)?.pop().unwrap_or(Ok(None));
-        found.map_err(|error| Failure::Unreadable(error.to_string()))
+        found.map_err(|error| match error {
+            UnreadableRecord::OutOfReach(error) => Failure::Store(error),
+            UnreadableRecord::NoSession(error) => Failure::Unreadable(error.to_string()),
+        })
     }
 
     /// The time, as decisions are told it.
@@ -409,7 +412,12 @@ impl<S: Store> Batches<S> {
         for (tasks, found) in sessions.into_values().zip(found) {
             match found {
                 Ok(stored) => decisions.extend(self.decide(tasks, stored.as_ref())),
-                Err(error) => {
+                Err(UnreadableRecord::OutOfReach(error)) => {
+                    for task in tasks {
+                        again.fail(task, &error);
+                    }
+                }
+                Err(UnreadableRecord::NoSession(error)) => {
                     let failure = Failure::Unreadable(error.to_string());
                     for task in tasks {
                         task.answer(Err(failure.clone()));

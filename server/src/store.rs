@@ -36,7 +36,7 @@ pub trait Store: Send + Sync + 'static {
     fn write(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Written>, StoreError>> + Send;
 }
 
-/// What is stored under an id: a session, nothing, or a record that cannot be read, which fails its own request alone.
+/// What is stored under an id: a session, nothing, or a record that could not be read, which fails its own request alone.
 pub type Found = Result<Option<AnySession>, UnreadableRecord>;
 
 /// One conditional write.
@@ -64,10 +64,17 @@ pub enum Written {
     Unknown,
 }
 
-/// What is stored under an id is no session. `Display` names the field and repeats nothing that is stored.
+/// Why one record of several could not be read. `Display` repeats nothing that is stored.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct UnreadableRecord(#[from] pub serde_json::Error);
+pub enum UnreadableRecord {
+    /// What is stored under the id is no session. `Display` names the field.
+    #[error("{0}")]
+    NoSession(#[from] serde_json::Error),
+    /// The part of the database that has it did not answer, or refused. Other parts did answer: a store that has no
+    /// parts fails the whole read.
+    #[error(transparent)]
+    OutOfReach(#[from] StoreError),
+}
 
 /// Why a store could not be asked. `Display` is fit for a log: it repeats nothing that is stored or sent.
 #[derive(Clone, Debug)]
