@@ -75,8 +75,11 @@ impl Default for PostgresOptions {
 /// URL when that one takes over.
 ///
 /// [`Written::Yes`] is PostgreSQL's own word that the transaction is committed: on its disk, and on the standbys that
-/// its `synchronous_standby_names` demands.
-pub struct Postgres {
+/// its `synchronous_standby_names` demands. A clone is another handle of the same.
+#[derive(Clone)]
+pub struct Postgres(Arc<Inner>);
+
+struct Inner {
     reads: Pool,
     writes: Pool,
     /// Sessions that a write of unknown fate was for, and until when they are made sure of.
@@ -103,16 +106,16 @@ impl Postgres {
     /// - The tables are a later release's, or cannot hold sessions.
     /// - The database was not ready in time.
     pub async fn open(url: &str, options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let store = Self::new(url, options)?;
+        let inner = Inner::new(url, options)?;
         let deadline = Instant::now() + options.start;
         let mut said = String::new();
         loop {
-            let ready = store.writes.run(|connection| async move {
+            let ready = inner.writes.run(|connection| async move {
                 schema::prepare(&connection).await?;
                 schema::inspect(&connection).await
             });
             let failure = match timeout_at(deadline, ready).await {
-                Ok(Ok(())) => return Ok(store),
+                Ok(Ok(())) => return Ok(Self(Arc::new(inner))),
                 Ok(Err(Failure::Unfit(error))) => return Err(error),
                 Ok(Err(failure)) if !failure.may_pass() => return Err(PostgresOpenError::Refused(failure.cause())),
                 Ok(Err(failure)) => failure,
@@ -130,6 +133,17 @@ impl Postgres {
         }
     }
 
+    /// Makes the tables of the database at `url`, if they are not there. Then [`open`](Self::open) needs fewer rights:
+    /// a user who may read, insert and update is enough.
+    ///
+    /// # Errors
+    /// - As those of [`open`](Self::open).
+    pub async fn migrate(url: &str, options: &PostgresOptions) -> Result<(), PostgresOpenError> {
+        Self::open(url, options).await.map(drop)
+    }
+}
+
+impl Inner {
     fn new(url: &str, options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
         if options.connections < 2 || options.timeout.is_zero() {
             return Err(PostgresOpenError::Options);
@@ -180,14 +194,14 @@ impl Postgres {
 
 impl Store for Postgres {
     async fn read(&self, ids: &[&str]) -> Result<Vec<Found>, StoreError> {
-        let mut rows = self.rows(ids.iter().map(|&id| id.to_owned()).collect()).await?;
+        let mut rows = self.0.rows(ids.iter().map(|&id| id.to_owned()).collect()).await?;
         let found = |id: &&str| rows.remove(*id).map(|record| serde_json::from_str(&record)).transpose();
         Ok(ids.iter().map(found).map(|found| Ok(found?)).collect())
     }
 
     async fn write(&self, changes: &[Change]) -> Result<Vec<Written>, StoreError> {
         let (old, new) = Rows::of(changes).map_err(|_| StoreError::new("a session cannot be stored"))?;
-        let (updated, inserted) = tokio::join!(self.apply(old), self.apply(new));
+        let (updated, inserted) = tokio::join!(self.0.apply(old), self.0.apply(new));
         let of = |change: &Change| if change.expected.is_some() { &updated } else { &inserted };
         if changes.iter().any(|change| of(change).is_ok()) {
             let written = |change: &Change| match of(change) {
@@ -205,7 +219,7 @@ impl Store for Postgres {
 
 /// Ids whose write is under way. What is left of them when it is dropped is of unknown fate.
 struct Unsettled<'a> {
-    store: &'a Postgres,
+    store: &'a Inner,
     ids: Vec<String>,
 }
 

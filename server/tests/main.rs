@@ -10,5 +10,7 @@ mod memory;
 mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_harness;
+#[cfg(feature = "postgres")]
+mod postgres_open;
 mod races;
 mod service;

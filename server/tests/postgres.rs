@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use midsession::AnySession;
-use midsession_server::{Postgres, PostgresOptions, Store, Written};
+use midsession_server::{Postgres, PostgresOptions, Store, StoreError, Written};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -44,7 +44,7 @@ async fn batches_that_cross_never_deadlock_and_each_revision_is_written_once() {
 }
 
 async fn they_never_deadlock(cluster: &Cluster, url: &str) {
-    const ROUNDS: u64 = 100;
+    const ROUNDS: u64 = 40;
     let ids: Vec<String> = (0..40).map(|number| format!("session-{number}")).collect();
     let stores = [Arc::new(open(url).await), Arc::new(open(url).await)];
     let new: Vec<_> = ids.iter().map(|id| start(id)).collect();
@@ -97,7 +97,7 @@ async fn a_locked_table_is_survived(cluster: &Cluster, url: &str, application: &
         let store = store.clone();
         callers.spawn(async move {
             let mut may_be_written = false;
-            for _ in 0..3 {
+            for _ in 0..2 {
                 let asked = Instant::now();
                 let failed = match number % 2 {
                     0 => store.read(&["a"]).await.err(),
@@ -267,8 +267,97 @@ async fn what_was_acknowledged_is_found_on_the_standby_that_was_promoted() {
     primary.kill();
     standby.promote();
     // It would wait for a standby of its own.
-    standby.execute("ALTER SYSTEM SET synchronous_standby_names = ''").await;
-    standby.execute("SELECT pg_reload_conf()").await;
+    standby.set("synchronous_standby_names = ''").await;
     load.goes_on().await;
     load.settle().await;
+}
+
+const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+
+/// A commit that waits for its standby is neither undone nor told by ending its backend: it becomes visible, and the
+/// standby does not have it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_without_its_standby_is_not_acknowledged_nor_read_as_durable_and_reads_of_others_go_on() {
+    let Some(cluster) = Cluster::start("") else { return };
+    let store = open(&cluster.url()).await;
+    assert_eq!(store.write(&[start("a"), start("b"), start("c")]).await.unwrap(), [Written::Yes; 3]);
+    cluster.set("synchronous_standby_names = 'mirror'").await;
+    cluster
+        .until("SELECT COUNT(*) FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting <> ''", |is| {
+            is > 0
+        })
+        .await;
+
+    let mut writers = JoinSet::new();
+    for _ in 0..32 {
+        let store = store.clone();
+        writers.spawn(async move { store.write(&[link("b", 0, "someone")]).await });
+    }
+    let failed = store.write(&[link("a", 0, "someone")]).await.unwrap_err();
+    assert!(!failed.nothing_was_written() || failed.to_string().contains("busy"), "{failed}");
+    while let Some(written) = writers.join_next().await {
+        assert!(written.unwrap().is_err());
+    }
+    let asked = Instant::now();
+    assert_eq!(stored(&store, "c").await, Some((0, String::new())));
+    assert!(asked.elapsed() < Duration::from_secs(2), "a read waited for a write: {:?}", asked.elapsed());
+
+    cluster.until(WAITING, |waiting| waiting > 0).await;
+    cluster.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
+    cluster.until("SELECT SUM(revision)::bigint FROM sessions", |sum| sum > 0).await;
+    assert!(store.read(&["b"]).await.is_err(), "it was read as if the standby had it");
+    cluster.set("synchronous_standby_names = ''").await;
+    recovered(&store).await;
+    assert!(stored(&store, "b").await.unwrap().0 <= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_an_administrator_cut_off_from_its_standby_is_not_acknowledged() {
+    let Some(cluster) = Cluster::start("") else { return };
+    let Some(bouncer) = Bouncer::start(&cluster, "default_pool_size = 4") else { return };
+    for (id, url) in [("a", cluster.url()), ("b", bouncer.url())] {
+        cluster.set("synchronous_standby_names = ''").await;
+        let store = open(&url).await;
+        assert_eq!(write(&store, start(id)).await, Some(Written::Yes));
+        cluster.set("synchronous_standby_names = 'mirror'").await;
+        let writing = tokio::spawn({
+            let store = store.clone();
+            async move { store.write(&[link(id, 0, "someone")]).await }
+        });
+        cluster.until(WAITING, |waiting| waiting > 0).await;
+        cluster.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
+        let failed = writing.await.unwrap().unwrap_err();
+        assert_eq!(failed.to_string(), "the database failed: it committed without its standby");
+        assert!(!failed.nothing_was_written());
+    }
+}
+
+/// A host that takes connections and never answers does not use up the time of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_host_is_passed_over() {
+    let Some(cluster) = Cluster::start("") else { return };
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap();
+    let url = format!("postgres://midsession@{silent},127.0.0.1:{}/postgres", cluster.port);
+    let store = open(&url).await;
+    assert_eq!(write(&store, start("a")).await, Some(Written::Yes));
+    assert_eq!(stored(&store, "a").await, Some((0, String::new())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_turned_read_only_is_left_for_one_that_takes_writes() {
+    let Some(cluster) = Cluster::start("") else { return };
+    let store = open(&cluster.url()).await;
+    assert_eq!(write(&store, start("a")).await, Some(Written::Yes));
+    cluster.set("default_transaction_read_only = on").await;
+    let started = Instant::now();
+    let refuses = |error: &StoreError| error.to_string().contains("it refuses writes");
+    while !store.write(&[start("b")]).await.as_ref().is_err_and(refuses) {
+        assert!(started.elapsed() < Duration::from_mins(1), "it still uses a server that is read-only");
+        sleep(Duration::from_millis(20)).await;
+    }
+    // What such a server would tell may be old.
+    assert!(refuses(&store.read(&["a"]).await.unwrap_err()));
+    cluster.set("default_transaction_read_only = off").await;
+    recovered(&store).await;
 }

@@ -76,6 +76,16 @@ impl Cluster {
         self.folder.path().join("data")
     }
 
+    /// Puts a file beside the database's own, readable by its user only.
+    pub fn put(&self, name: &str, text: &str) {
+        let path = self.data().join(name);
+        std::fs::write(&path, text).unwrap();
+        run(Command::new("chmod").arg("600").arg(&path));
+        if is_root() {
+            run(Command::new("chown").arg("nobody").arg(&path));
+        }
+    }
+
     /// Starts it, or starts it again.
     pub fn resume(&self) {
         let log = self.folder.path().join("log");
@@ -128,6 +138,21 @@ impl Cluster {
 
     pub async fn execute(&self, statements: &str) {
         self.client().await.batch_execute(statements).await.unwrap();
+    }
+
+    /// Changes a setting of the running server.
+    pub async fn set(&self, setting: &str) {
+        self.execute(&format!("ALTER SYSTEM SET {setting}")).await;
+        self.execute("SELECT pg_reload_conf()").await;
+    }
+
+    /// Waits until `query`, which counts, counts what `is_so` asks for.
+    pub async fn until(&self, query: &str, is_so: impl Fn(i64) -> bool) {
+        let (client, started) = (self.client().await, Instant::now());
+        while !is_so(client.query_one(query, &[]).await.unwrap().get(0)) {
+            assert!(started.elapsed() < Duration::from_mins(1), "not within a minute: {query}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn control(&self) -> Command {
