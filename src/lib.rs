@@ -62,6 +62,10 @@ mod words;
 pub mod wrapping {
     use crate::{Answer, AnySession, Endpoint, LinkErrorKind, OwnedLinkRequest, Session, apply_link};
 }
+// Another one. It links to what is behind these features.
+#[cfg(all(any(doc, doctest), feature = "arbitrary", feature = "conformance", feature = "proptest"))]
+#[doc = include_str!("testing/testing.md")]
+pub mod testing {}
 
 pub use answer::Answer;
 #[cfg(feature = "arbitrary")]

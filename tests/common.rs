@@ -6,9 +6,8 @@ use midsession::{
     Accepted, Active, Answer, AnySession, CommType, DuplicatePolicy, EndUser, LinkError, LinkRequest, Session,
     apply_link,
 };
-use proptest::prelude::*;
+use time::OffsetDateTime;
 use time::macros::datetime;
-use time::{OffsetDateTime, UtcOffset};
 
 pub const NOW: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
 pub const INTERVAL: Duration = Duration::from_secs(30);
@@ -55,15 +54,4 @@ pub fn assert_answer(decision: &Result<Accepted, LinkError>, status: u16, messag
 pub fn assert_refused(stored: &str, error: &str) {
     let refusal = serde_json::from_str::<AnySession>(stored).unwrap_err().to_string();
     assert_eq!(refusal.split(" at line ").next(), Some(error), "{stored}");
-}
-
-/// Any moment `time` can hold, the ends included, in any offset that leaves it representable.
-pub fn any_moment() -> impl Strategy<Value = OffsetDateTime> {
-    let range = EARLIEST.unix_timestamp_nanos()..=LATEST.unix_timestamp_nanos();
-    let nanos =
-        prop_oneof![8 => range, 1 => Just(EARLIEST.unix_timestamp_nanos()), 1 => Just(LATEST.unix_timestamp_nanos())];
-    (nanos, -86_399..=86_399_i32).prop_map(|(nanos, offset)| {
-        let utc = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap();
-        utc.checked_to_offset(UtcOffset::from_whole_seconds(offset).unwrap()).unwrap_or(utc)
-    })
 }

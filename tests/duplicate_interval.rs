@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use time::OffsetDateTime;
 use time::ext::NumericalDuration as _;
 
-use crate::common::{EARLIEST, INTERVAL, LATEST, NOW, POLICY, any_moment, assert_answer, end_user, linked, request};
+use crate::common::{EARLIEST, INTERVAL, LATEST, NOW, POLICY, assert_answer, end_user, linked, request};
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
@@ -166,8 +166,8 @@ proptest! {
 
     #[test]
     fn a_link_is_a_duplicate_exactly_inside_the_open_interval(
-        last in any_moment(),
-        far in any_moment(),
+        last in strategies::moment_in_any_offset(),
+        far in strategies::moment_in_any_offset(),
         near in -5_000_000_000..5_000_000_000_i64,
         nearby in any::<bool>(),
         interval in strategies::interval(),
@@ -181,7 +181,7 @@ proptest! {
 
     #[test]
     fn retry_after_is_the_first_nanosecond_that_is_accepted(
-        last in any_moment(),
+        last in strategies::moment_in_any_offset(),
         elapsed in -40_000_000_000..40_000_000_000_i64,
         interval in (0..=30_u64, 0..1_000_000_000_u32).prop_map(|(seconds, nanos)| Duration::new(seconds, nanos)),
     ) {

@@ -2,13 +2,13 @@
 //! every range do come up.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Arbitrary, Unstructured};
-use midsession::strategies::{self, Situation};
+use midsession::strategies::{self, Action, History, Situation, Step};
 use midsession::{
     Active, Answer, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, Ended,
-    Endpoint, LinkRequest, Param, Session, apply_link, limits,
+    Endpoint, LinkChange, LinkRequest, OwnedLinkRequest, Param, Session, apply_link, limits,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -23,13 +23,17 @@ fn made<T: proptest::arbitrary::Arbitrary + for<'a> Arbitrary<'a>>() -> [Vec<T>;
 }
 
 fn requests() -> [Vec<LinkRequest<'static>>; 2] {
-    [sample(any::<LinkRequest<'static>>()), from_bytes(|u| u.arbitrary().map(owned))]
+    [sample(any::<LinkRequest<'static>>()), from_bytes(|u| u.arbitrary().map(LinkRequest::into_owned))]
 }
 
 /// Two thousand of the strategy's values, the same in each run.
 fn sample<T: core::fmt::Debug>(strategy: impl Strategy<Value = T>) -> Vec<T> {
+    sample_of(2_000, strategy)
+}
+
+fn sample_of<T: core::fmt::Debug>(count: usize, strategy: impl Strategy<Value = T>) -> Vec<T> {
     let mut runner = TestRunner::deterministic();
-    (0..2_000).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
 }
 
 fn from_bytes<T>(read: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<T>) -> Vec<T> {
@@ -37,42 +41,18 @@ fn from_bytes<T>(read: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<T>) -
     bytes.iter().filter_map(|bytes| read(&mut Unstructured::new(bytes)).ok()).collect()
 }
 
-fn owned(request: LinkRequest<'_>) -> LinkRequest<'static> {
-    let own = |param: Param<'_>| match param {
-        Param::Text(text) => Param::Text(text.into_owned().into()),
-        Param::Blank => Param::Blank,
-        Param::NotText => Param::NotText,
-    };
-    LinkRequest {
-        comm_type: own(request.comm_type),
-        identifier: own(request.identifier),
-        name: own(request.name),
-        email: own(request.email),
-        phone: own(request.phone),
-    }
-}
-
-fn param<'r>(request: &'r LinkRequest<'static>, field: EndUserField) -> &'r Param<'static> {
-    match field {
-        EndUserField::Identifier => &request.identifier,
-        EndUserField::Name => &request.name,
-        EndUserField::Email => &request.email,
-        EndUserField::Phone => &request.phone,
-    }
-}
-
 #[test]
 fn every_length_limit_and_its_neighbours_come_up_in_requests() {
     for requests in requests() {
         for &field in EndUserField::ALL {
-            let texts = requests.iter().filter_map(|request| param(request, field).as_text());
+            let texts = requests.iter().filter_map(|request| request.param(field).as_text());
             let lengths: BTreeSet<_> = texts.map(|text| text.chars().count()).collect();
             let max = field.max_chars();
             for length in [max - 1, max, max + 1] {
                 assert!(lengths.contains(&length), "{field}: {length}");
             }
             for kind in [Param::Blank, Param::NotText] {
-                assert!(requests.iter().any(|request| *param(request, field) == kind), "{field}: {kind:?}");
+                assert!(requests.iter().any(|request| *request.param(field) == kind), "{field}: {kind:?}");
             }
         }
     }
@@ -120,6 +100,7 @@ fn sessions_come_up_in_every_state_and_each_is_one_that_a_store_takes_back() {
         }
         assert!(sessions.iter().any(|session| session.crm_support() == CrmSupport::Unsupported));
         assert!(sessions.iter().any(|session| session.comm_type() == CommType::Call));
+        assert!(sessions.iter().any(|session| anonymous(session) && session.revision() > 1), "an erased one");
         for session in sessions {
             let stored = serde_json::to_string(&session).unwrap();
             assert_eq!(serde_json::from_str::<AnySession>(&stored).unwrap(), session, "{stored}");
@@ -215,6 +196,68 @@ proptest! {
     }
 }
 
+/// Plays the history to a server that reads paths and bodies, and keeps nothing but JSON.
+fn replay(History { policy, steps }: &History) {
+    let mut stored = BTreeMap::<String, String>::new();
+    for Step { now, session_id, action, stored: expected } in steps {
+        let before = stored.get(session_id).map(|json| serde_json::from_str::<AnySession>(json).unwrap());
+        let after = match action {
+            Action::Start(session) => {
+                assert_eq!(before, None, "a session starts once");
+                Some(session.clone().into())
+            }
+            Action::End => before.map(|session| session.end(*now)),
+            Action::Link(attempt) => {
+                let endpoint = Endpoint::parse(&attempt.path).unwrap();
+                assert_eq!(endpoint.session_id(), session_id);
+                let request: LinkRequest = serde_json::from_str(&attempt.body).unwrap();
+                let request = request.with_comm_type(endpoint.comm_type());
+                let decision = apply_link(before.as_ref(), &request, policy, *now);
+                assert_eq!(decision, attempt.decision);
+                assert_eq!(apply_link(before.as_ref(), &attempt.request, policy, *now), decision);
+                decision.map_or(before, |accepted| Some(accepted.into_session().into()))
+            }
+        };
+        assert_eq!(after, *expected);
+        stored.extend(after.map(|after| (session_id.clone(), serde_json::to_string(&after).unwrap())));
+    }
+}
+
+#[test]
+fn histories_can_be_replayed_and_every_answer_and_change_comes_up() {
+    let (mut bodies, mut changes, mut longest, mut sessions) = (BTreeSet::new(), BTreeSet::new(), 0, 0);
+    let (mut backwards, mut ended_twice, mut waits) = (0, 0, BTreeSet::new());
+    for history in sample_of(400, strategies::history()) {
+        replay(&history);
+        let mut links = BTreeMap::<&str, usize>::new();
+        let mut ends = BTreeSet::new();
+        for step in &history.steps {
+            match &step.action {
+                Action::Link(attempt) => {
+                    let answer = Answer::from(&attempt.decision);
+                    bodies.insert(answer.body);
+                    waits.extend(answer.retry_after);
+                    if let Ok(accepted) = &attempt.decision {
+                        changes.insert(accepted.change());
+                        *links.entry(&step.session_id).or_default() += 1;
+                    }
+                }
+                Action::End if step.stored.is_some() => ended_twice += usize::from(!ends.insert(&step.session_id)),
+                _ => {}
+            }
+        }
+        longest = longest.max(links.values().copied().max().unwrap_or(0));
+        sessions = sessions.max(links.len());
+        backwards += history.steps.windows(2).filter(|pair| pair[1].now < pair[0].now).count();
+    }
+    // The comm type is a path's, so that it is never missing.
+    assert_eq!(bodies.len(), 11, "{bodies:?}");
+    assert_eq!(changes.into_iter().collect::<Vec<_>>(), LinkChange::ALL);
+    assert!(longest > 3 && sessions == 3, "{longest} links of one session, {sessions} sessions");
+    assert!(backwards > 100 && ended_twice > 10, "{backwards} {ended_twice}");
+    assert!(waits.contains(&Duration::from_nanos(1)), "an edge of the interval");
+}
+
 #[test]
 fn every_input_type_has_both_traits() {
     fn borrowing<'a, T: proptest::arbitrary::Arbitrary + Arbitrary<'a>>() {}
@@ -226,6 +269,7 @@ fn every_input_type_has_both_traits() {
     both::<DuplicateScope>();
     both::<EndUser>();
     both::<EndUserField>();
+    both::<OwnedLinkRequest>();
     both::<Session<Active>>();
     both::<Session<Ended>>();
     borrowing::<LinkRequest<'static>>();

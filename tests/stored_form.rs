@@ -2,13 +2,13 @@
 
 use std::io::Read;
 
-use midsession::{AnySession, CommType, CrmSupport, EndUser, Session, apply_link};
+use midsession::{AnySession, CommType, CrmSupport, EndUser, Session, apply_link, strategies};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use crate::common::{EARLIEST, INTERVAL, LATEST, NOW, POLICY, any_moment, assert_refused, end_user, request};
+use crate::common::{EARLIEST, INTERVAL, LATEST, NOW, POLICY, assert_refused, end_user, request};
 
 /// What an earlier release may have stored: an e-mail address and a phone number that today's rules refuse.
 const FORMER_RULES: &str = include_str!("golden/active_linked_by_former_rules.json");
@@ -281,7 +281,7 @@ fn a_moment_whose_utc_year_has_no_digits_is_written_in_its_own_offset() {
 
 proptest! {
     #[test]
-    fn what_was_stored_can_always_be_read(linked_at in any_moment(), ended_at in any_moment(), end in any::<bool>()) {
+    fn what_was_stored_can_always_be_read(linked_at in strategies::moment_in_any_offset(), ended_at in strategies::moment_in_any_offset(), end in any::<bool>()) {
         let session = Session::start(CommType::Chat).link(&end_user("id-1"), &POLICY, linked_at).unwrap().into_session();
         let session = AnySession::from(session);
         let session = if end { session.end(ended_at) } else { session };

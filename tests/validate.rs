@@ -1,6 +1,6 @@
 //! `validator::Validate` for requests: the rules of `apply_link`, all at once, with codes and without values.
 
-use midsession::{LinkError, LinkRequest, Param, apply_link};
+use midsession::{LinkError, LinkRequest, apply_link, strategies};
 use proptest::prelude::*;
 use validator::Validate;
 
@@ -45,23 +45,9 @@ fn each_error_says_the_answers_message_and_holds_no_value() {
     assert!(error.params.is_empty());
 }
 
-fn any_param() -> impl Strategy<Value = Param<'static>> {
-    prop_oneof![
-        Just(Param::Blank),
-        Just(Param::NotText),
-        Just(Param::Text(" ".into())),
-        prop::sample::select(vec!["chat", "call", "a@b.c", "1", "x", "\0"]).prop_map(Param::from),
-        "\\PC{0,300}".prop_map(Param::from),
-    ]
-}
-
 proptest! {
     #[test]
-    fn it_passes_exactly_where_the_decision_gets_past_row_3(
-        params in [any_param(), any_param(), any_param(), any_param(), any_param()],
-    ) {
-        let [comm_type, identifier, name, email, phone] = params;
-        let request = LinkRequest { comm_type, identifier, name, email, phone };
+    fn it_passes_exactly_where_the_decision_gets_past_row_3(request in strategies::link_request()) {
         let decision = apply_link(None, &request, &POLICY, NOW);
         prop_assert_eq!(request.validate().is_ok(), decision == Err(LinkError::NotFound));
     }

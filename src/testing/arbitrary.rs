@@ -11,7 +11,7 @@ use crate::end_user::Fields;
 use crate::samples::{self, EARLIEST, EARLIEST_STORED, Flaw, LATEST};
 use crate::{
     Active, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, Ended,
-    LinkRequest, Param, Session,
+    LinkRequest, OwnedLinkRequest, Param, Session,
 };
 
 impl<'a> Arbitrary<'a> for EndUser {
@@ -36,6 +36,12 @@ impl<'a> Arbitrary<'a> for LinkRequest<'a> {
             email: param(u, EndUserField::Email)?,
             phone: param(u, EndUserField::Phone)?,
         })
+    }
+}
+
+impl<'a> Arbitrary<'a> for OwnedLinkRequest {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        LinkRequest::arbitrary(u).map(Self::from)
     }
 }
 
@@ -82,7 +88,8 @@ impl<'a> Arbitrary<'a> for AnySession {
 
 impl<'a> Arbitrary<'a> for Session<Ended> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        Ok(Session::<Active>::arbitrary(u)?.end(moment(u, EARLIEST_STORED)?))
+        let ended = Session::<Active>::arbitrary(u)?.end(moment(u, EARLIEST_STORED)?);
+        Ok(if u.ratio(1, 8)? { ended.erase() } else { ended })
     }
 }
 

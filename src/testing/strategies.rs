@@ -25,6 +25,9 @@
 //! # any_request_can_be_printed();
 //! ```
 
+#[path = "strategies/history.rs"]
+mod history;
+
 // The core is `no_std`; what is for tests only need not be.
 use core::time::Duration;
 use std::prelude::rust_2024::*;
@@ -32,15 +35,17 @@ use std::{format, vec};
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::end_user::Fields;
 use crate::limits::SESSION_ID_MAX_CHARS;
 use crate::samples::{self, EARLIEST, EARLIEST_STORED, Flaw, LATEST};
 use crate::{
     Active, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, Ended,
-    LinkRequest, Param, Session,
+    LinkRequest, OwnedLinkRequest, Param, Session,
 };
+
+pub use history::{Action, Attempt, History, Step, history};
 
 /// All that a decision depends on.
 #[derive(Clone, Debug)]
@@ -172,12 +177,13 @@ pub fn end_user() -> impl Strategy<Value = EndUser> {
 
 /// Any session in any state that can be stored, so with times of the years 0 to 9999.
 pub fn session() -> impl Strategy<Value = AnySession> {
-    let ended_at = prop_oneof![1 => Just(None), 1 => stored_moment().prop_map(Some)];
-    (active_session(), ended_at)
-        .prop_map(|(session, ended_at)| match ended_at {
-            None => session.into(),
-            Some(at) => session.end(at).into(),
-        })
+    prop_oneof![active_session().prop_map(AnySession::from), ended_session().prop_map(AnySession::from)].boxed()
+}
+
+/// Any ended session that can be stored, a few of them erased.
+pub fn ended_session() -> impl Strategy<Value = Session<Ended>> {
+    (active_session(), stored_moment(), proptest::bool::weighted(0.1))
+        .prop_map(|(session, at, is_erased)| if is_erased { session.end(at).erase() } else { session.end(at) })
         .boxed()
 }
 
@@ -218,6 +224,14 @@ pub fn interval() -> impl Strategy<Value = Duration> {
 /// Any moment, the earliest and the latest that `time` can hold included, in UTC.
 pub fn moment() -> impl Strategy<Value = OffsetDateTime> {
     moment_since(EARLIEST)
+}
+
+/// Any moment in any offset that can write it. For code that compares moments: two may be equal in different offsets.
+pub fn moment_in_any_offset() -> impl Strategy<Value = OffsetDateTime> {
+    (moment(), -86_399..=86_399_i32).prop_map(|(moment, offset)| {
+        let offset = UtcOffset::from_whole_seconds(offset).unwrap_or(UtcOffset::UTC);
+        moment.checked_to_offset(offset).unwrap_or(moment)
+    })
 }
 
 fn stored_moment() -> impl Strategy<Value = OffsetDateTime> {
@@ -280,7 +294,8 @@ arbitrary! {
     EndUser => end_user();
     EndUserField => select(EndUserField::ALL);
     LinkRequest<'static> => link_request();
+    OwnedLinkRequest => link_request().prop_map(OwnedLinkRequest::from);
     Param<'static> => param();
     Session<Active> => active_session();
-    Session<Ended> => (active_session(), stored_moment()).prop_map(|(session, at)| session.end(at));
+    Session<Ended> => ended_session();
 }
