@@ -3,10 +3,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Client, Site};
+use crate::harness::{Client, Site, post};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_survives_sigkill_on_sqlite() {
@@ -64,20 +66,13 @@ async fn the_server_outlives_the_loss_of_its_table_on_sqlite() {
     let server = site.server("30s");
     let client = server.client();
     let id = client.start_chat().await;
-    let database = sqlx::SqlitePool::connect(&site.url()).await.unwrap();
 
-    sqlx::query("ALTER TABLE sessions RENAME TO away").execute(&database).await.unwrap();
+    site.execute("ALTER TABLE sessions RENAME TO away").await;
     assert_eq!(client.health().await, 503);
     assert_eq!(client.link(&id, "id-1").await.0, 503);
-    sqlx::query("ALTER TABLE away RENAME TO sessions").execute(&database).await.unwrap();
+    site.execute("ALTER TABLE away RENAME TO sessions").await;
     client.recovered().await;
-
-    let mut other_writer = database.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    assert_eq!(client.link(&id, "id-1").await.0, 503);
-    sqlx::query("UPDATE sessions SET revision = revision").execute(&mut *other_writer).await.unwrap();
-    other_writer.commit().await.unwrap();
     assert_eq!(client.link(&id, "id-1").await.0, 202);
-    assert!(server.log().contains(r#""cause":"the database failed: code 5, database is locked""#), "{}", server.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,14 +81,59 @@ async fn a_stored_record_that_is_none_is_not_taken_for_a_session_nor_shown() {
     let server = site.server("30s");
     let client = server.client();
     let id = client.start_chat().await;
-    let database = sqlx::SqlitePool::connect(&site.url()).await.unwrap();
-    let forged = r#"UPDATE sessions SET record = '{"state":"active","comm_type":"chat","crm_support":"marker"}'"#;
-    sqlx::query(forged).execute(&database).await.unwrap();
+    site.execute(r#"UPDATE sessions SET record = '{"state":"active","comm_type":"chat","crm_support":"marker"}'"#)
+        .await;
 
     let failed = (500, r#"{"message":"Internal Server Error"}"#.to_owned());
     assert_eq!(client.link(&id, "id-1").await, failed);
     let log = server.log();
     assert!(log.contains("`crm_support` of the stored session is invalid") && !log.contains("marker"), "{log}");
+}
+
+/// Of clients that hang up as soon as they have sent their request, some are linked. The log tells which.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_stored_link_has_its_line_in_the_log_though_its_client_hung_up_on_sqlite() {
+    each_stored_link_has_its_line_in_the_log_though_its_client_hung_up(Site::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_stored_link_has_its_line_in_the_log_though_its_client_hung_up_on_postgres() {
+    if let Some(site) = Site::postgres() {
+        each_stored_link_has_its_line_in_the_log_though_its_client_hung_up(site).await;
+    }
+}
+
+async fn each_stored_link_has_its_line_in_the_log_though_its_client_hung_up(site: Site) {
+    let mut server = site.server("30s");
+    let client = server.client();
+    let mut sessions = Vec::new();
+    for _ in 0..300 {
+        sessions.push(client.start_chat().await);
+    }
+    let mut hasty = JoinSet::new();
+    for (number, id) in sessions.iter().enumerate() {
+        let path = format!("/apps/api/v1/chats/{id}/end_user");
+        let request = post(&path, "content-type: application/json\r\n", br#"{"identifier":"id-1"}"#, false);
+        let address = server.address.clone();
+        hasty.spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(&request).await.unwrap();
+            sleep(Duration::from_micros(number as u64 * 5)).await;
+        });
+    }
+    hasty.join_all().await;
+    let mut stored = 0;
+    for id in &sessions {
+        // Queued behind its link, so that the link is over.
+        assert_eq!(client.post(&format!("chats/{id}/end"), json!({})).await.0, 200);
+        let session = client.chat(id).await;
+        stored += usize::from(session.get("end_user").is_some());
+    }
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+    let logged = server.log().lines().filter(|line| line.contains(r#""outcome":"first""#)).count();
+    assert!(stored > 0, "none was fast enough");
+    assert_eq!(logged, stored, "a line for each stored link");
 }
 
 /// Clients that link a session each, again and again, to person 1, 2, 3 …

@@ -8,7 +8,6 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sqlx::Connection;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -56,6 +55,13 @@ impl Server {
             }
         }
         read(&self.log)
+    }
+
+    /// How much memory it holds, in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
     /// SIGKILL.
@@ -131,7 +137,7 @@ impl Site {
     pub fn url(&self) -> String {
         match &self.cluster {
             Some(cluster) => cluster.url(),
-            None => format!("sqlite://{}", self.folder.path().join("sessions.db").display()),
+            None => format!("sqlite://{}", self.sqlite_path().display()),
         }
     }
 
@@ -140,8 +146,8 @@ impl Site {
     }
 
     /// Has the database itself keep each change of a session, in the order of the writes.
-    pub async fn audit(&self) -> Audit {
-        let statements: &[&'static str] = match &self.cluster {
+    pub async fn audit(&self) -> Audit<'_> {
+        let statements: &[&str] = match &self.cluster {
             None => &[
                 "CREATE TABLE audit (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, record TEXT)",
                 "CREATE TRIGGER audit AFTER UPDATE ON sessions BEGIN
@@ -157,36 +163,45 @@ impl Site {
         for statement in statements {
             self.execute(statement).await;
         }
-        match &self.cluster {
-            None => Audit::Sqlite(sqlx::SqlitePool::connect(&self.url()).await.unwrap()),
-            Some(_) => Audit::Postgres(sqlx::PgPool::connect(&self.url()).await.unwrap()),
-        }
+        Audit(self)
     }
 
     /// Past the server, on its database.
-    pub async fn execute(&self, statement: &'static str) {
-        if self.cluster.is_none() {
-            let mut connection = sqlx::SqliteConnection::connect(&self.url()).await.unwrap();
-            sqlx::query(statement).execute(&mut connection).await.unwrap();
-        } else {
-            let mut connection = sqlx::PgConnection::connect(&self.url()).await.unwrap();
-            sqlx::query(statement).execute(&mut connection).await.unwrap();
+    pub async fn execute(&self, statement: &str) {
+        match &self.cluster {
+            None => self.sqlite_file().execute_batch(statement).unwrap(),
+            Some(cluster) => cluster.connect().await.batch_execute(statement).await.unwrap(),
         }
+    }
+
+    pub fn sqlite_path(&self) -> PathBuf {
+        self.folder.path().join("sessions.db")
+    }
+
+    /// Another process's view of the file.
+    pub fn sqlite_file(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.sqlite_path()).unwrap();
+        connection.busy_timeout(Duration::from_secs(30)).unwrap();
+        connection
     }
 }
 
-pub enum Audit {
-    Sqlite(sqlx::SqlitePool),
-    Postgres(sqlx::PgPool),
-}
+pub struct Audit<'a>(&'a Site);
 
-impl Audit {
+impl Audit<'_> {
     /// Every state a session was written in, the last last.
     pub async fn records(&self, id: &str) -> Vec<Value> {
-        let select = "SELECT record FROM audit WHERE id = $1 ORDER BY seq";
-        let records: Vec<String> = match self {
-            Self::Sqlite(pool) => sqlx::query_scalar(select).bind(id).fetch_all(pool).await.unwrap(),
-            Self::Postgres(pool) => sqlx::query_scalar(select).bind(id).fetch_all(pool).await.unwrap(),
+        let records: Vec<String> = match &self.0.cluster {
+            None => {
+                let file = self.0.sqlite_file();
+                let mut select = file.prepare("SELECT record FROM audit WHERE id = ?1 ORDER BY seq").unwrap();
+                select.query_map([id], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+            }
+            Some(cluster) => {
+                let select = "SELECT record FROM audit WHERE id = $1 ORDER BY seq";
+                let rows = cluster.connect().await.query(select, &[&id]).await.unwrap();
+                rows.iter().map(|row| row.get(0)).collect()
+            }
         };
         records.iter().map(|record| serde_json::from_str(record).unwrap()).collect()
     }
@@ -217,6 +232,12 @@ impl Cluster {
 
     pub fn url(&self) -> String {
         format!("postgres://midsession@127.0.0.1:{}/postgres", self.port)
+    }
+
+    pub async fn connect(&self) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
     }
 
     /// Starts it, or starts it again.
@@ -265,7 +286,7 @@ fn programs() -> Option<PathBuf> {
     folders.find(|folder| ["initdb", "pg_ctl"].iter().all(|program| folder.join(program).is_file()))
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     String::from_utf8(run(Command::new("id").arg("-u")).stdout).unwrap().trim() == "0"
 }
 
@@ -301,6 +322,18 @@ impl Client {
     pub async fn chat(&self, id: &str) -> Value {
         let request = self.http.get(format!("{}/apps/api/v1/chats/{id}", self.base)).bearer_auth(TOKEN);
         request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
+    /// The status of `GET`.
+    pub async fn get(&self, path: &str) -> u16 {
+        let request = self.http.get(format!("{}/apps/api/v1/{path}", self.base)).bearer_auth(TOKEN);
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    pub async fn delete(&self, path: &str) -> (u16, String) {
+        let request = self.http.delete(format!("{}/apps/api/v1/{path}", self.base)).bearer_auth(TOKEN);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     }
 
     pub async fn health(&self) -> u16 {

@@ -14,3 +14,4 @@ mod postgres_harness;
 mod postgres_open;
 mod races;
 mod service;
+mod sqlite;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Site, TOKEN, command};
+use crate::harness::{Site, TOKEN, command, post, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_started_linked_shown_and_ended_over_http() {
@@ -30,6 +30,50 @@ async fn a_session_is_started_linked_shown_and_ended_over_http() {
     let id = serde_json::from_str::<Value>(&unsupported).unwrap()["id"].as_str().unwrap().to_owned();
     let refused = client.post(&format!("calls/{id}/end_user"), json!({ "identifier": "id-1" })).await;
     assert_eq!(refused, (400, r#"{"message":"Unsupported CRM request"}"#.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_broken_json_is_told_from_one_with_wrong_data() {
+    let site = Site::sqlite();
+    let server = site.server("30s");
+    let wrong = "body is invalid: it is an object with an optional crm, supported or unsupported";
+    let broken = "body is not valid JSON";
+    for (body, message) in [
+        (r#"{"crm":"supp"#, broken),
+        (r#"{"crm":supported}"#, broken),
+        (r#"{"crm":"#, broken),
+        (r#"{"crm":"supported""#, broken),
+        (r#"{"crm":"supported"} x"#, broken),
+        (r#"{"crm":"none"}"#, wrong),
+        (r#"{"crm":7}"#, wrong),
+        (r#"["supported"]"#, wrong),
+    ] {
+        let request = post("/apps/api/v1/chats", "content-type: application/json\r\n", body.as_bytes(), false);
+        let reply = send(&server.address, request).await;
+        assert_eq!((reply.status, reply.body), (400, format!(r#"{{"message":"{message}"}}"#)), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ended_sessions_personal_data_is_erased() {
+    let site = Site::sqlite();
+    let server = site.server("30s");
+    let client = server.client();
+    let id = client.start_chat().await;
+    let (chat, call) = (format!("chats/{id}"), format!("calls/{id}"));
+    client.link(&id, "id-1").await;
+    assert_eq!(client.delete(&chat).await, (409, r#"{"message":"the session has not ended"}"#.to_owned()));
+    client.post(&format!("{chat}/end"), json!({})).await;
+    assert_eq!(client.delete(&call).await, (404, r#"{"message":"Not Found"}"#.to_owned()), "a chat is no call");
+    assert_eq!(client.delete("chats/unknown").await.0, 404);
+    assert!(client.chat(&id).await.get("end_user").is_some());
+
+    for _ in 0..2 {
+        assert_eq!(client.delete(&chat).await, (204, String::new()));
+        let erased = client.chat(&id).await;
+        assert_eq!((erased.get("end_user"), erased.get("last_linked_at")), (None, None));
+        assert_eq!((&erased["state"], &erased["revision"]), (&json!("ended"), &json!(3)));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,11 +197,7 @@ fn help_does_not_show_the_environments_secrets() {
 fn a_schema_newer_than_the_server_is_left_alone() {
     let site = Site::sqlite();
     drop(site.server("30s"));
-    let sql = "INSERT INTO midsession_schema (version) VALUES (99)";
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let pool = sqlx::SqlitePool::connect(&site.url()).await.unwrap();
-        sqlx::query(sql).execute(&pool).await.unwrap();
-    });
+    site.sqlite_file().execute("INSERT INTO midsession_schema (version) VALUES (99)", ()).unwrap();
     let flags = ["--listen", "127.0.0.1:0", "--token", TOKEN, "--database-url", &site.url()];
     let refused = command().args(flags).output().unwrap();
     assert!(String::from_utf8(refused.stderr).unwrap().contains("newer than this server"));
