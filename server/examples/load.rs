@@ -11,8 +11,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqliteConnection};
+use rusqlite::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -30,7 +29,7 @@ async fn main() -> Outcome<()> {
         }
         ["sqlite", file, seconds] => {
             let end = Instant::now() + Duration::from_secs(seconds.parse()?);
-            (seconds, sqlite(file, end).await?)
+            (seconds, sqlite(file, end)?)
         }
         _ => return Err("load http ADDRESS TOKEN CLIENTS SECONDS | load sqlite FILE SECONDS".into()),
     };
@@ -81,25 +80,25 @@ async fn link_until(end: Instant, address: String, token: String, seed: u64) -> 
     Ok(latencies)
 }
 
-async fn sqlite(file: &str, end: Instant) -> Outcome<Vec<Duration>> {
-    let options = SqliteConnectOptions::new().filename(file).synchronous(SqliteSynchronous::Full);
-    let mut connection = options.disable_statement_logging().connect().await?;
+fn sqlite(file: &str, end: Instant) -> Outcome<Vec<Duration>> {
+    let connection = Connection::open(file)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
     let (mut random, mut latencies) = (Random(0), Vec::new());
     while Instant::now() < end {
         let started = Instant::now();
-        change(&mut connection, &format!("load-{}", random.next() % 10_000 + 1)).await?;
+        change(&connection, &format!("load-{}", random.next() % 10_000 + 1))?;
         latencies.push(started.elapsed());
     }
     Ok(latencies)
 }
 
-async fn change(connection: &mut SqliteConnection, id: &str) -> Outcome<()> {
-    let select = "SELECT revision, record FROM sessions WHERE id = $1";
-    let (revision, record): (i64, String) = sqlx::query_as(select).bind(id).fetch_one(&mut *connection).await?;
-    let update = "UPDATE sessions SET revision = $1, record = $2 WHERE id = $3 AND revision = $4";
+fn change(connection: &Connection, id: &str) -> Outcome<()> {
+    let mut select = connection.prepare_cached("SELECT revision, record FROM sessions WHERE id = ?1")?;
+    let (revision, record): (i64, String) = select.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let record = record.replace(&format!(r#""revision":{revision}"#), &format!(r#""revision":{}"#, revision + 1));
-    let update = sqlx::query(update).bind(revision + 1).bind(record).bind(id).bind(revision);
-    let changed = update.execute(connection).await?.rows_affected();
+    let update = "UPDATE sessions SET revision = ?1, record = ?2 WHERE id = ?3 AND revision = ?4";
+    let changed = connection.prepare_cached(update)?.execute((revision + 1, record, id, revision))?;
     if changed == 1 { Ok(()) } else { Err("no row was changed".into()) }
 }
 

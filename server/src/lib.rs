@@ -1,4 +1,4 @@
-//! The reference server of [`midsession`]: its decision in HTTP, on SQLite and PostgreSQL.
+//! The reference server of [`midsession`]: its decision in HTTP, over any [`Store`].
 //!
 //! Read it in this order: [`http`](router) routes a request to a handler; the handler asks the [`Store`] to change one
 //! session by [`midsession::apply_link`]; the reply is the crate's answer, byte for byte. What a request must pass
@@ -9,13 +9,13 @@ mod connection;
 mod docs;
 mod health;
 mod http;
-mod legacy;
 mod log;
 pub mod metrics;
 mod middleware;
 mod openapi;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod purge;
 #[cfg(feature = "redis")]
 mod redis;
 mod reply;
@@ -28,10 +28,10 @@ mod tokens;
 
 pub use config::{Config, Task};
 pub use http::{App, router};
-pub use legacy::{Store as LegacyStore, StoreError as LegacyError};
 pub use log::Log;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOpenError, PostgresOptions};
+pub use purge::{Purged, Scan, purge};
 #[cfg(feature = "redis")]
 pub use redis::{Redis, RedisOpenError, RedisOptions};
 pub use server::{ConnectionLimits, serve};

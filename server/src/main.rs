@@ -14,9 +14,10 @@ use std::time::Instant;
 use midsession_server::Sqlite;
 use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX, Exporter};
 use midsession_server::{
-    App, Config, ConnectionLimits, LegacyStore, Limits, Log, Sessions, Store, Task, Token, Tokens, read_token_file,
-    router, serve,
+    App, Config, ConnectionLimits, Limits, Log, Sessions, Store, Task, Token, Tokens, read_token_file, router, serve,
 };
+#[cfg(feature = "postgres")]
+use midsession_server::{Postgres, PostgresOptions};
 #[cfg(feature = "redis")]
 use midsession_server::{Redis, RedisOptions};
 use time::OffsetDateTime;
@@ -65,9 +66,11 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
             serve_from(store.clone(), "sqlite", 1, config, listener, shutdown).await?;
             store.close().await;
         }
+        #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => {
-            let Some(store) = opened(LegacyStore::open(url), &mut shutdown).await? else { return Ok(()) };
-            serve_from(store, "postgres", 8, config, listener, shutdown).await?;
+            let options = PostgresOptions::default();
+            let Some(store) = opened(Postgres::open(url, &options), &mut shutdown).await? else { return Ok(()) };
+            serve_from(store, "postgres", 4, config, listener, shutdown).await?;
         }
         #[cfg(feature = "redis")]
         Some(("redis" | "rediss" | "valkey" | "valkeys", _)) => {

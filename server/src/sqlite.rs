@@ -16,7 +16,7 @@ use rusqlite::{
 use serde::de::Error as _;
 use tokio::sync::oneshot;
 
-use crate::{Change, Found, Store, StoreError, UnreadableRecord, Written};
+use crate::{Change, Found, Scan, Store, StoreError, UnreadableRecord, Written};
 
 /// What each version of the schema adds to the one before. Append to it, change nothing.
 const SCHEMA: [&str; 1] =
@@ -25,6 +25,9 @@ const SCHEMA: [&str; 1] =
 const SELECT: &str = "SELECT record FROM sessions WHERE id = ?1";
 const INSERT: &str = "INSERT INTO sessions (id, revision, record) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
 const UPDATE: &str = "UPDATE sessions SET revision = ?2, record = ?3 WHERE id = ?1 AND revision = ?4";
+
+/// No id is empty.
+const SCAN: &str = "SELECT id FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 /// How long a start waits for other processes, such as servers that start at the same time.
 const OPENING: Duration = Duration::from_secs(10);
@@ -143,6 +146,21 @@ impl Store for Sqlite {
             Ok(written)
         };
         self.0.writer.call(write).await
+    }
+}
+
+impl Scan for Sqlite {
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        let after = after.unwrap_or_default().to_owned();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let file = self.0.file.clone();
+        let scan = move |connection: &mut Connection| {
+            still_there(file.as_ref())?;
+            let mut select = connection.prepare_cached(SCAN).map_err(failed)?;
+            let ids = select.query_map(params![after, limit], |row| row.get(0)).map_err(failed)?;
+            ids.collect::<Result<_, _>>().map_err(failed)
+        };
+        self.0.readers.call(scan).await
     }
 }
 

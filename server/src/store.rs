@@ -36,6 +36,17 @@ pub trait Store: Send + Sync + 'static {
     fn write(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Written>, StoreError>> + Send;
 }
 
+/// A store that is shared.
+impl<S: Store> Store for Arc<S> {
+    fn read(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<Found>, StoreError>> + Send {
+        S::read(self, ids)
+    }
+
+    fn write(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Written>, StoreError>> + Send {
+        S::write(self, changes)
+    }
+}
+
 /// What is stored under an id: a session, nothing, or a record that could not be read, which fails its own request alone.
 pub type Found = Result<Option<AnySession>, UnreadableRecord>;
 

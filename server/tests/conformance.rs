@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use midsession::conformance::{Case, Reply, cases};
 use midsession_server::{
-    App, Change, ConnectionLimits, LegacyStore, Limits, Sessions, Sqlite, Store, Token, Written, router, serve,
+    App, Change, ConnectionLimits, Limits, Postgres, PostgresOptions, Sessions, Sqlite, Store, Token, Written, router,
+    serve,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -20,8 +21,8 @@ async fn every_case_of_the_conformance_kit_is_answered_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_the_conformance_kit_is_answered_on_postgres() {
     let Some(site) = Site::postgres() else { return };
-    let store = LegacyStore::open(&site.url()).await.unwrap();
-    every_case_is_answered(&site, store).await;
+    let store = Postgres::open(&site.url(), &PostgresOptions::default()).await.unwrap();
+    every_case_is_answered(&site, Arc::new(store)).await;
 }
 
 /// Over sockets, through the library: its clock and its policy are the case's.

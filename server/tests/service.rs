@@ -165,7 +165,7 @@ fn a_start_that_fails_says_why_in_one_line() {
         (&["--token", "secret-token-8c1f7a", "--listen", &taken], "cannot listen on"),
         (&[&free[..], &["--database-url", "mysql://root:secret@127.0.0.1/x"]].concat(), "sqlite:// or postgres://"),
         (
-            &[&free[..], &["--database-url", "postgres://root:secret@127.0.0.1:1/x"]].concat(),
+            &[&free[..], &["--database-url", "postgres://root:secret@127.0.0.1:1/x?nonsense=1"]].concat(),
             "cannot open the database",
         ),
         (&[&free[..], &["--database-url", &no_database]].concat(), "cannot open the database"),
