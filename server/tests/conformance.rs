@@ -9,7 +9,7 @@ use midsession_server::{
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::harness::{Site, TOKEN, post, send};
+use crate::harness::{Site, TOKEN, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_the_conformance_kit_is_answered_on_sqlite() {
@@ -49,8 +49,10 @@ async fn ask<S: Store + Clone>(store: &S, case: &Case) -> Reply {
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tokio::spawn(serve(listener, router(app), ConnectionLimits::default(), async { drop(stopped.await) }));
 
-    let request = post(&case.path, "content-type: application/json\r\n", case.body.as_bytes(), false);
-    let reply = send(&address, request).await;
+    let Case { method, path, body, .. } = case;
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n");
+    let request = format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let reply = send(&address, request.into_bytes()).await;
     drop(stop);
     server.await.unwrap();
     let retry_after_secs = reply.header("retry-after").map(|seconds| seconds.parse().unwrap());

@@ -8,15 +8,19 @@
 //! use midsession::conformance::{self, Reply};
 //! # use midsession::{AnySession, Answer, DuplicatePolicy, Endpoint, LinkRequest, apply_link};
 //! # struct Server { id: String, stored: Option<AnySession>, policy: DuplicatePolicy, now: time::OffsetDateTime }
-//! # struct Response { status: u16, body: &'static str, retry_after: Option<u64> }
+//! # #[derive(Default)] struct Response { status: u16, body: &'static str, retry_after: Option<u64> }
 //! # impl Server {
-//! #     fn post(&mut self, path: &str, body: &str) -> Result<Response, Box<dyn std::error::Error>> {
-//! #         let endpoint = Endpoint::parse(path).filter(|e| e.session_id() == self.id).ok_or("no such route")?;
-//! #         let request = serde_json::from_str::<LinkRequest>(body)?.with_comm_type(endpoint.comm_type());
-//! #         let decision = apply_link(self.stored.as_ref(), &request, &self.policy, self.now);
+//! #     fn serve(&mut self, method: &str, path: &str, body: &str) -> Response {
+//! #         let refused = |status| Response { status, ..Response::default() };
+//! #         if method != "POST" { return refused(405) }
+//! #         let Some(endpoint) = Endpoint::parse(path) else { return refused(404) };
+//! #         let Ok(request) = serde_json::from_str::<LinkRequest>(body) else { return refused(400) };
+//! #         let request = request.with_comm_type(endpoint.comm_type());
+//! #         let stored = self.stored.as_ref().filter(|_| endpoint.session_id() == self.id);
+//! #         let decision = apply_link(stored, &request, &self.policy, self.now);
 //! #         let answer = Answer::from(&decision);
 //! #         if let Ok(accepted) = decision { self.stored = Some(accepted.into_session().into()); }
-//! #         Ok(Response { status: answer.status, body: answer.body, retry_after: answer.retry_after_secs() })
+//! #         Response { status: answer.status, body: answer.body, retry_after: answer.retry_after_secs() }
 //! #     }
 //! # }
 //!
@@ -24,7 +28,7 @@
 //!     // Your server: its store holds the case's session and nothing else, its clock stands still.
 //!     let (id, stored) = (case.session_id().to_owned(), case.session.clone());
 //!     let mut server = Server { id, stored, policy: case.policy, now: case.now };
-//!     let response = server.post(&case.path, &case.body)?;
+//!     let response = server.serve(&case.method, &case.path, &case.body);
 //!
 //!     let body = response.body.into();
 //!     case.judge(&Reply { status: response.status, body, retry_after_secs: response.retry_after })?;
@@ -33,12 +37,50 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The cases hold what the contract answers and nothing else: bytes that are no JSON, a field given twice, a path that is
-//! no [`Endpoint`], authentication and limits on size are your transport's own, and yours to test.
+//! # Two kinds of cases
+//! - [`Kind::Contract`]: the contract answers, and every byte of the answer counts.
+//! - [`Kind::Transport`]: bytes that are no JSON, a field given twice, a path that is no [`Endpoint`](crate::Endpoint), a
+//!   method other than POST. The answer is the transport's own, but it is a 4xx, and nothing is stored.
+//!
+//! Outside the kit, and yours to decide and to test: the content type (every request is meant to have `application/json`),
+//! authorisation, chunked bodies, the query, limits on size and time, and races between two requests.
+//!
+//! Some cases [need](Case::needs) what not every transport can do. Leave those out by name, so that you know what you left:
+//!
+//! ```
+//! use midsession::conformance::{self, Need};
+//!
+//! // A router that folds `//` before your code sees the path, and a store that cuts times to milliseconds.
+//! let cannot = [Need::EmptySegments, Need::Nanoseconds];
+//! let cases = conformance::cases()?.into_iter();
+//! let cases = cases.filter(|case| !case.needs.iter().any(|need| cannot.contains(need)));
+//! assert!(cases.count() > 300);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+//!
+//! # Without HTTP
+//! A consumer of a queue, or a service by another protocol, takes the request from [`Case::request`] in place of method,
+//! path and body, and gives its answer as it is.
+//!
+//! ```
+//! use midsession::conformance::{self, Reply};
+//! use midsession::{Answer, apply_link};
+//!
+//! for case in conformance::cases()? {
+//!     // None: the case is one of HTTP alone.
+//!     let Some((session_id, request)) = case.request() else { continue };
+//!     let stored = case.session.as_ref().filter(|_| session_id == case.session_id());
+//!     let decision = apply_link(stored, &request, &case.policy, case.now);
+//!     case.judge(&Reply::from(Answer::from(&decision)))?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # For other languages
-//! The cases are data: [`JSON`], in this crate's sources `src/testing/conformance/cases.json`. The file says itself how it is
-//! read, under `format`.
+//! The cases are data: [`JSON`], in this crate's sources `src/testing/conformance/cases.json`. The file says itself what the
+//! contract is (`contract`) and how the cases are read (`format`, with the stored form of a session); nothing else is needed
+//! to build the endpoint. Beside it stands `kit.py`, one file that needs only Python's standard library: it drives a running
+//! transport through the cases over HTTP, by two hooks that it describes, and prints what differs.
 
 #[path = "conformance/store.rs"]
 pub mod store;
@@ -53,9 +95,10 @@ use time::OffsetDateTime;
 
 use crate::policy::from_seconds;
 use crate::record::from_rfc3339;
-use crate::{AnySession, DuplicatePolicy, Endpoint};
+use crate::{Answer, AnySession, DuplicatePolicy, Endpoint, LinkRequest};
 
-/// The file of the cases: an object of `format`, which explains it, and `cases`.
+/// The file of the cases: an object of `contract`, which says what to build, `format`, which says how the cases are read,
+/// and `cases`.
 pub const JSON: &str = include_str!("conformance/cases.json");
 
 /// All cases, in the order of the file.
@@ -78,11 +121,16 @@ struct File {
 pub struct Case {
     /// Its name, unique, a word for a test's output.
     pub name: String,
+    /// Whose the answer is.
+    pub kind: Kind,
     /// The row of the [decision table](crate#the-decision) that answers, then further rows that hold as well, which must
-    /// not answer.
+    /// not answer. Empty in a case of [`Kind::Transport`].
     pub rows: Vec<u8>,
     /// The rule it proves, in words.
     pub rule: String,
+    /// What a transport must be able to do to pass it. Mostly empty.
+    pub needs: Vec<Need>,
+    session_id: String,
     /// What the store holds under [`session_id`](Self::session_id) before the request; none: nothing.
     pub session: Option<AnySession>,
     /// The policy to decide by.
@@ -90,26 +138,61 @@ pub struct Case {
     /// What the clock shows.
     #[serde(deserialize_with = "moment")]
     pub now: OffsetDateTime,
-    /// The path that is posted to.
+    /// The HTTP method, `POST` in most cases.
+    pub method: String,
+    /// The path, as it is sent: no client may resolve, fold or encode anything in it.
     pub path: String,
-    /// The request's body, whole.
+    /// The request's body, whole. Empty: the request has none.
     pub body: String,
     /// What is to come of it.
     pub expected: Expected,
+}
+
+/// Whose the answer to a [`Case`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// `contract`: the contract's, and every byte of it counts.
+    Contract,
+    /// `transport`: the transport's own. It is a 4xx, and nothing is stored.
+    Transport,
+}
+
+/// What not every transport can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Need {
+    /// `nanoseconds`: times and intervals are kept to the nanosecond. A transport that cuts them to milliseconds or
+    /// microseconds passes all other cases.
+    Nanoseconds,
+    /// `empty_segments`: the path arrives with its doubled slashes. Some servers and routers fold `//` into `/` (Rails
+    /// does, and nginx by default); there row 1 cannot be reached.
+    EmptySegments,
+    /// `dot_segments`: the path arrives with its segments `.` and `..`. Some proxies and servers resolve them, as most
+    /// clients do.
+    DotSegments,
+    /// `any_session_id`: the store can hold a session under an id that no path may name (empty, of 256 characters, with a
+    /// slash or a space), so that the case can prove that the transport does not look for it.
+    AnySessionId,
 }
 
 /// What is to come of a [`Case`].
 #[derive(Clone, Debug, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Expected {
-    /// The HTTP status.
-    pub status: u16,
-    /// The body, byte for byte.
-    pub body: String,
-    /// On a duplicate: the exact wait.
-    #[serde(deserialize_with = "wait")]
+    /// The HTTP status; none in a case of [`Kind::Transport`]: any from 400 to 499.
+    #[serde(deserialize_with = "status")]
+    pub status: Option<u16>,
+    /// The body, byte for byte; none in a case of [`Kind::Transport`]: any.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// On a duplicate: the exact wait. It is not seen over HTTP, only in an [`Answer`].
+    #[serde(default, deserialize_with = "wait")]
     pub retry_after: Option<Duration>,
     /// The same as the header `Retry-After` has it, in whole seconds, rounded up.
+    #[serde(default)]
     pub retry_after_secs: Option<u64>,
     /// What the store holds afterwards under the id; on a refusal what it held before.
     pub session: Option<AnySession>,
@@ -126,21 +209,45 @@ pub struct Reply {
     pub retry_after_secs: Option<u64>,
 }
 
+/// For transports without HTTP.
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { status: answer.status, body: answer.body.into(), retry_after_secs: answer.retry_after_secs() }
+    }
+}
+
 impl Case {
-    /// The id in the path, under which the store is to hold the session.
+    /// The id under which the store is to hold the session: the path's, but for the cases that prove that another id is
+    /// another session or none.
     pub fn session_id(&self) -> &str {
-        Endpoint::parse(&self.path).map_or("", |endpoint| endpoint.session_id())
+        &self.session_id
+    }
+
+    /// For transports without HTTP: the session id that is asked for, which need not be
+    /// [the stored one](Self::session_id), and the request. None in a case of [`Kind::Transport`].
+    pub fn request(&self) -> Option<(&str, LinkRequest<'_>)> {
+        if self.kind == Kind::Transport {
+            return None;
+        }
+        let endpoint = Endpoint::parse(&self.path)?;
+        let request: LinkRequest<'_> = serde_json::from_str(&self.body).ok()?;
+        Some((endpoint.session_id(), request.with_comm_type(endpoint.comm_type())))
     }
 
     /// Judges a transport's reply.
     ///
     /// # Errors
-    /// It differs from the expected one in status, body or wait.
+    /// It differs from the expected one in status, body or wait; of [`Kind::Transport`]: its status is no 4xx.
     pub fn judge(&self, reply: &Reply) -> Result<(), Mismatch> {
-        let seconds = |wait: Option<u64>| wait.map_or_else(|| "none".to_owned(), |wait| wait.to_string());
         let Expected { status, body, retry_after_secs, .. } = &self.expected;
+        let got = reply.status.to_string();
+        let (Some(status), Some(body)) = (status, body) else {
+            let refused = (400..=499).contains(&reply.status);
+            return self.verdict(&[("the status", if refused { got.clone() } else { "4xx".to_owned() }, got)]);
+        };
+        let seconds = |wait: Option<u64>| wait.map_or_else(|| "none".to_owned(), |wait| wait.to_string());
         self.verdict(&[
-            ("the status", status.to_string(), reply.status.to_string()),
+            ("the status", status.to_string(), got),
             ("the body", visible(body.as_bytes()), visible(&reply.body)),
             ("Retry-After", seconds(*retry_after_secs), seconds(reply.retry_after_secs)),
         ])
@@ -205,6 +312,20 @@ fn visible(bytes: &[u8]) -> String {
 
 fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTime, D::Error> {
     from_rfc3339(&String::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("`now` is no RFC 3339"))
+}
+
+fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Status {
+        Exact(u16),
+        Class(String),
+    }
+    match Status::deserialize(deserializer)? {
+        Status::Exact(status) => Ok(Some(status)),
+        Status::Class(class) if class == "4xx" => Ok(None),
+        Status::Class(_) => Err(D::Error::custom("`status` is neither a number nor `4xx`")),
+    }
 }
 
 fn wait<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

@@ -1,11 +1,15 @@
 //! A transport in small, with switches for what transports get wrong.
 
+mod body;
+mod fields;
+mod route;
+
 use core::time::Duration;
 
 use midsession::conformance::{Case, Reply};
 use midsession::{
-    Accepted, Answer, AnySession, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, Endpoint, LinkError,
-    LinkRequest, Param, RequiredParam, apply_link,
+    Accepted, Answer, AnySession, CommType, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, LinkChange,
+    LinkError, LinkRequest, Param, RequiredParam, Session, apply_link,
 };
 use serde_json::{Value, json};
 use strum::VariantArray;
@@ -16,7 +20,54 @@ use validator::Validate;
 /// What a transport gets wrong, one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub enum Slip {
+    // Method and path.
+    AnyMethodTaken,
+    PutTaken,
+    GetTaken,
+    TrailingSlashTaken,
+    SlashesFolded,
+    DotSegmentsResolved,
+    PathPercentDecoded,
+    SegmentPercentDecoded,
+    SessionIdPercentDecoded,
+    AnySessionIdTaken,
+    LongSessionIdTaken,
+    EmptySessionIdTaken,
+    SessionIdInAnyCase,
+    SessionIdMadeANumber,
+    SessionIdCutAtItsDot,
+    SingularSegmentsTaken,
+    PathInAnyCase,
+    PathParametersCut,
+    FormatTaken,
+    MoreBeforeTheBaseTaken,
+    MoreAfterTheEndTaken,
+    // The body.
+    BrokenJsonCrashes,
+    EmptyBodyCrashes,
+    BodyThatIsNoObjectCrashes,
+    NestingOf64Refused,
+    DeepNestingCrashes,
+    UnknownKeysRefused,
+    UnknownKeysTwiceRefused,
+    LastOfTwoFieldsTaken,
+    MoreAfterTheBodyTaken,
+    NotANumberTaken,
+    CommaAtTheEndTaken,
+    CommentsTaken,
+    BareKeysTaken,
+    BareControlCharactersTaken,
+    HalfSurrogatesReplaced,
+    FormsTaken,
     // Reading the request.
+    EscapedName,
+    PhoneOfDigitsAlone,
+    IdentifierCutAtANul,
+    ByteOrderMarksAreWhiteSpace,
+    ZeroWidthSpacesAreWhiteSpace,
+    VowelSeparatorsAreWhiteSpace,
+    InformationSeparatorsAreWhiteSpace,
+    ArraysOfBlanksAreBlank,
     TrimmedIdentifier,
     TrimmedOptionalFields,
     LowerCasedIdentifier,
@@ -49,6 +100,32 @@ pub enum Slip {
     // The acceptable.
     LimitInBytes,
     LimitInUtf16,
+    C1ControlsTaken,
+    EmailNeedsADot,
+    EmailWithAnAddressRefused,
+    EmailOfAnotherScriptRefused,
+    EmailTopLevelOfDigitsRefused,
+    EmailOfFewSigns,
+    EmailDotsWhereTheyBelong,
+    EmailLoose,
+    EmailWithTwoAtsTaken,
+    EmailUnderscoreTaken,
+    EmailLongLabelTaken,
+    EmailLongLocalPartTaken,
+    EmailLongTaken,
+    EmailHyphensTaken,
+    EmailEmptyLabelTaken,
+    EmailDotAtTheEndTaken,
+    EmailQuotesTaken,
+    EmailLocalPartOfAnotherScriptTaken,
+    EmailWithANameTaken,
+    EmailAnyLiteralTaken,
+    PhoneDigitsAreAscii,
+    PhoneDigitsAreDecimal,
+    PhoneOfLettersRefused,
+    PhoneWithoutDigitsTaken,
+    PhoneOfHanNumeralsTaken,
+    PhoneLongTaken,
     // The interval.
     AtMostForLessThan,
     ClockBackwardsAccepted,
@@ -69,7 +146,15 @@ pub enum Slip {
     RetryAfterMissing,
     RetryAfterRoundedDown,
     RetryAfterOnEveryRefusal,
+    RetryAfterInMilliseconds,
+    CallsAreChatsInTheMessage,
     // The store.
+    SessionStartedIfUnknown,
+    RefusalRaisesTheRevision,
+    UnchangedLinkNotStored,
+    TimesCutToMilliseconds,
+    TimesCutToMicroseconds,
+    CollatedIdentifiers,
     NothingStored,
     RevisionKept,
     RefusalRestartsTheInterval,
@@ -84,6 +169,9 @@ impl Slip {
         matches!(
             self,
             Self::LowerCasedEmail
+                | Self::EscapedName
+                | Self::RefusalRaisesTheRevision
+                | Self::UnchangedLinkNotStored
                 | Self::NothingStored
                 | Self::RevisionKept
                 | Self::RefusalRestartsTheInterval
@@ -96,98 +184,53 @@ impl Slip {
 
 /// A whole transport in small: what it replies, and what its store holds afterwards.
 pub fn exchange(case: &Case, slip: Option<Slip>) -> (Reply, Option<AnySession>) {
-    let request = read(case, slip);
-    let decision = decide(case, &request, slip);
-    (reply(&decision, slip), store(case, decision, slip))
-}
-
-pub fn read(case: &Case, slip: Option<Slip>) -> LinkRequest<'_> {
-    let endpoint = Endpoint::parse(&case.path).unwrap();
-    let body: LinkRequest = serde_json::from_str(&case.body).unwrap();
-    let body_comm_type = body.comm_type.clone();
-    let request = body.with_comm_type(endpoint.comm_type());
-    match slip {
-        Some(Slip::TrimmedIdentifier) => {
-            LinkRequest { identifier: edit(request.identifier, |text| text.trim().to_owned()), ..request }
+    match asked(case, slip) {
+        Ok((session, request)) => {
+            let decision = decide(case, session.as_ref(), &request, slip);
+            (reply(&decision, slip), store(case, decision, slip))
         }
-        Some(Slip::TrimmedOptionalFields) => LinkRequest {
-            name: edit(request.name, |text| text.trim().to_owned()),
-            email: edit(request.email, |text| text.trim().to_owned()),
-            phone: edit(request.phone, |text| text.trim().to_owned()),
-            ..request
-        },
-        Some(Slip::LowerCasedIdentifier) => {
-            LinkRequest { identifier: edit(request.identifier, str::to_lowercase), ..request }
-        }
-        Some(Slip::LowerCasedEmail) => LinkRequest { email: edit(request.email, str::to_lowercase), ..request },
-        Some(Slip::ComposedIdentifier) => {
-            LinkRequest { identifier: edit(request.identifier, |text| text.replace("e\u{301}", "é")), ..request }
-        }
-        Some(Slip::TruncatedText) => LinkRequest {
-            identifier: edit(request.identifier, |text| text.chars().take(255).collect()),
-            name: edit(request.name, |text| text.chars().take(255).collect()),
-            ..request
-        },
-        Some(Slip::ControlCharactersStripped) => LinkRequest {
-            identifier: edit(request.identifier, |text| text.chars().filter(|char| !char.is_control()).collect()),
-            ..request
-        },
-        Some(Slip::PositionalArrays) if case.body.starts_with('[') => {
-            let Derived { comm_type, identifier } = serde_json::from_str(&case.body).unwrap_or_default();
-            LinkRequest { comm_type: comm_type.into(), identifier: identifier.into(), ..request }
-                .with_comm_type(endpoint.comm_type())
-        }
-        Some(Slip::BodyCommTypeStandsOverThePaths) if !body_comm_type.is_blank() => {
-            request.with_comm_type(body_comm_type)
-        }
-        Some(Slip::BodyCommTypeFillsABlankPath) if endpoint.comm_type().is_blank() => {
-            request.with_comm_type(body_comm_type)
-        }
-        Some(Slip::CommTypeInAnyCase) => {
-            let lower = endpoint.comm_type().as_text().map(|text| text.to_lowercase().trim_end_matches('s').to_owned());
-            request.with_comm_type(lower)
-        }
-        Some(slip) => LinkRequest { identifier: misread(case, request.identifier, slip), ..request },
-        None => request,
+        Err(status) => (Reply { status, body: Vec::new(), retry_after_secs: None }, case.session.clone()),
     }
 }
 
-/// What serde's derive makes of a request: an array is read by position.
-#[derive(Default, serde::Deserialize)]
-#[serde(default)]
-struct Derived {
-    comm_type: String,
-    identifier: String,
-}
-
-fn edit(param: Param<'_>, by: impl FnOnce(&str) -> String) -> Param<'_> {
-    match param {
-        Param::Text(text) => by(&text).into(),
-        other => other,
-    }
-}
-
-/// The identifier by a wrong idea of what is blank and what is text.
-fn misread<'a>(case: &Case, honest: Param<'a>, slip: Slip) -> Param<'a> {
-    let body: Value = serde_json::from_str(&case.body).unwrap();
-    match (slip, &body["identifier"]) {
-        (Slip::NumbersMadeText, Value::Number(number)) => number.to_string().into(),
-        (Slip::OnlyAsciiWhiteSpaceIsBlank, Value::String(text)) if !text.trim_ascii().is_empty() => {
-            // The crate calls blank what is blank, whoever built it.
-            if text.trim().is_empty() { "white space".into() } else { honest }
+/// The session that is asked for and the request, or the status by which the transport itself refuses.
+fn asked(case: &Case, slip: Option<Slip>) -> Result<(Option<AnySession>, LinkRequest<'static>), u16> {
+    let route = route::route(case, slip)?;
+    let request = body::read(case, &route, slip)?;
+    let request = slip.map_or(request.clone(), |slip| fields::made_acceptable(request, slip));
+    let is_there = route::is_stored_under(case, &route.session_id, slip);
+    let session = case.session.clone().filter(|_| is_there);
+    let comm_type = request.comm_type.as_text().and_then(|text| text.parse().ok());
+    match (slip, &session, comm_type) {
+        (Some(Slip::SessionStartedIfUnknown), None, Some(comm_type)) => {
+            Ok((Some(Session::start(comm_type).into()), request))
         }
-        (Slip::EmptyObjectIsPresent, Value::Object(_)) => Param::NotText,
-        (Slip::FalseIsBlank, Value::Bool(false)) => Param::Blank,
-        _ => honest,
+        (Some(Slip::CollatedIdentifiers), Some(linked), _) => {
+            let identifier = linked.end_user().map_or("", |end_user| end_user.identifier()).to_owned();
+            let is_same = request.identifier.as_text().is_some_and(|text| collated(text) == collated(&identifier));
+            let request = if is_same { LinkRequest { identifier: identifier.into(), ..request } } else { request };
+            Ok((session, request))
+        }
+        _ => Ok((session, request)),
     }
 }
 
-pub fn decide(case: &Case, request: &LinkRequest<'_>, slip: Option<Slip>) -> Result<Accepted, LinkError> {
-    let Some(slip) = slip else { return apply_link(case.session.as_ref(), request, &case.policy, case.now) };
-    if let Some(error) = refuses_early(case, request, slip) {
+/// As some databases compare text.
+fn collated(text: &str) -> String {
+    text.trim_end_matches(' ').to_lowercase()
+}
+
+fn decide(
+    case: &Case,
+    session: Option<&AnySession>,
+    request: &LinkRequest<'_>,
+    slip: Option<Slip>,
+) -> Result<Accepted, LinkError> {
+    let Some(slip) = slip else { return apply_link(session, request, &case.policy, case.now) };
+    if let Some(error) = refuses_early(case, session, request, slip) {
         return Err(error);
     }
-    let mut session = case.session.clone();
+    let mut session = session.cloned();
     if let (Slip::OtherCommTypesSessionLinked, Some(comm_type @ ("call" | "chat"))) =
         (slip, request.comm_type.as_text())
     {
@@ -198,8 +241,12 @@ pub fn decide(case: &Case, request: &LinkRequest<'_>, slip: Option<Slip>) -> Res
 }
 
 /// The answer of a check that comes too early, or that the contract does not have.
-fn refuses_early(case: &Case, request: &LinkRequest<'_>, slip: Slip) -> Option<LinkError> {
-    let session = case.session.as_ref();
+fn refuses_early(
+    case: &Case,
+    session: Option<&AnySession>,
+    request: &LinkRequest<'_>,
+    slip: Slip,
+) -> Option<LinkError> {
     let honest = apply_link(session, request, &case.policy, case.now).err();
     let if_it_were = |session: Option<AnySession>| apply_link(session.as_ref(), request, &case.policy, case.now).err();
     let active = || session.map(|session| with(session, [("state", json!("active")), ("ended_at", Value::Null)]));
@@ -236,6 +283,7 @@ fn refuses_early(case: &Case, request: &LinkRequest<'_>, slip: Slip) -> Option<L
         Slip::LimitInBytes => too_long(request, str::len),
         Slip::LimitInUtf16 => too_long(request, |text| text.encode_utf16().count()),
         Slip::AtMostForLessThan | Slip::FutureRecordsLockOut if honest.is_none() => blocks_too_long(case, slip),
+        _ if honest.is_none() => fields::refused(request, slip),
         _ => None,
     }
 }
@@ -281,6 +329,8 @@ fn terms(case: &Case, slip: Slip) -> (DuplicatePolicy, OffsetDateTime) {
     let off = DuplicatePolicy::new(Duration::ZERO);
     match slip {
         Slip::ClockBackwardsAccepted if ahead => (off, *now),
+        Slip::TimesCutToMilliseconds => cut(case, 1_000_000),
+        Slip::TimesCutToMicroseconds => cut(case, 1000),
         Slip::WholeSecondsCompared => (*policy, now.replace_nanosecond(0).unwrap()),
         Slip::OffsetOfTheClockIgnored => (*policy, now.replace_offset(UtcOffset::UTC)),
         Slip::ScopeIgnored => (policy.with_scope(DuplicateScope::Session), *now),
@@ -290,6 +340,13 @@ fn terms(case: &Case, slip: Slip) -> (DuplicatePolicy, OffsetDateTime) {
         }
         _ => (*policy, *now),
     }
+}
+
+fn cut(case: &Case, nanos: u32) -> (DuplicatePolicy, OffsetDateTime) {
+    let interval = case.policy.interval();
+    let interval = Duration::new(interval.as_secs(), interval.subsec_nanos() / nanos * nanos);
+    let now = case.now.replace_nanosecond(case.now.nanosecond() / nanos * nanos).unwrap();
+    (DuplicatePolicy::new(interval).with_scope(case.policy.scope()), now)
 }
 
 fn reply(decision: &Result<Accepted, LinkError>, slip: Option<Slip>) -> Reply {
@@ -308,6 +365,12 @@ fn reply(decision: &Result<Accepted, LinkError>, slip: Option<Slip>) -> Reply {
         (Some(Slip::RetryAfterRoundedDown), _) => {
             reply.retry_after_secs = answer.retry_after.map(|wait| wait.as_secs());
         }
+        (Some(Slip::RetryAfterInMilliseconds), _) => {
+            reply.retry_after_secs = answer.retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap());
+        }
+        (Some(Slip::CallsAreChatsInTheMessage), Err(LinkError::AlreadyEnded(_))) => {
+            reply.body = Answer::from(LinkError::AlreadyEnded(CommType::Chat)).body.into();
+        }
         (Some(Slip::RetryAfterOnEveryRefusal), Err(_)) => reply.retry_after_secs = reply.retry_after_secs.or(Some(0)),
         _ => {}
     }
@@ -317,10 +380,16 @@ fn reply(decision: &Result<Accepted, LinkError>, slip: Option<Slip>) -> Reply {
 fn store(case: &Case, decision: Result<Accepted, LinkError>, slip: Option<Slip>) -> Option<AnySession> {
     let before = case.session.clone()?;
     let mut record = match decision {
+        Ok(accepted) if slip == Some(Slip::UnchangedLinkNotStored) && accepted.change() == LinkChange::Unchanged => {
+            return Some(before);
+        }
         Ok(accepted) => json!(AnySession::from(accepted.into_session())),
         Err(error) if slip == Some(Slip::RefusalRestartsTheInterval) && is_duplicate(&error) => {
             let now = case.now.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap();
             return Some(with(&before, [("last_linked_at", json!(now))]));
+        }
+        Err(_) if slip == Some(Slip::RefusalRaisesTheRevision) => {
+            return Some(with(&before, [("revision", json!(before.revision() + 1))]));
         }
         Err(_) => return Some(before),
     };

@@ -30,7 +30,8 @@ async fn the_tower_service_passes_every_case() {
 async fn every_case_passes(wrapper: Wrapper) {
     for case in cases().unwrap() {
         let app = app(&case);
-        let reply = wrapper.ask(&app, wire::request("POST", &case.path, Some("application/json"), &case.body)).await;
+        let reply =
+            wrapper.ask(&app, wire::request(&case.method, &case.path, Some("application/json"), &case.body)).await;
         let retry_after_secs = reply.header("retry-after").map(|seconds| seconds.parse().unwrap());
         judge(&case, &app, &Reply { status: reply.status, body: reply.body.into(), retry_after_secs });
     }
@@ -39,11 +40,11 @@ async fn every_case_passes(wrapper: Wrapper) {
 /// Without a socket, but encoded and decoded as on one.
 #[tokio::test]
 async fn the_tonic_wrapper_passes_every_case_of_the_contract() {
-    for case in cases().unwrap().iter().filter(|case| request(case).is_some()) {
+    for case in &cases().unwrap() {
+        let Some((session_id, request)) = case.request() else { continue };
         let app = app(case);
-        let request = request(case).unwrap();
         let message = LinkEndUserRequest {
-            session_id: case.session_id().to_owned(),
+            session_id: session_id.to_owned(),
             comm_type: typed(&request.comm_type).unwrap_or_default(),
             identifier: typed(&request.identifier).unwrap_or_default(),
             name: typed(&request.name),
@@ -61,15 +62,15 @@ async fn the_tonic_wrapper_passes_every_case_of_the_contract() {
 
 #[test]
 fn the_queues_consumer_passes_every_case_of_the_contract() {
-    for case in cases().unwrap().iter().filter(|case| request(case).is_some()) {
+    for case in &cases().unwrap() {
+        let Some((session_id, request)) = case.request() else { continue };
         let store = KeyValueStore::default();
         if let Some(session) = case.session.clone() {
             let row = Row { tenant: "tenant-1".to_owned(), agent: None, session };
             store.put(case.session_id(), serde_json::to_string(&row).unwrap());
         }
-        let request = request(case).unwrap();
         let message = serde_json::json!({
-            "session_id": case.session_id(),
+            "session_id": session_id,
             "comm_type": typed(&request.comm_type).unwrap_or_default(),
             "identifier": typed(&request.identifier),
             "name": typed(&request.name),
@@ -77,11 +78,7 @@ fn the_queues_consumer_passes_every_case_of_the_contract() {
             "phone": typed(&request.phone),
         });
         let decision = consume(&store, &case.policy, case.now, &message.to_string()).unwrap();
-        case.judge(&{
-            let a = Answer::from(&decision);
-            Reply { status: a.status, body: a.body.into(), retry_after_secs: a.retry_after_secs() }
-        })
-        .unwrap_or_else(|mismatch| panic!("{mismatch}"));
+        case.judge(&Answer::from(&decision).into()).unwrap_or_else(|mismatch| panic!("{mismatch}"));
         let row = store.get(case.session_id()).map(|row| serde_json::from_str::<Row>(&row).unwrap());
         case.judge_stored(row.map(|row| row.session).as_ref()).unwrap_or_else(|mismatch| panic!("{mismatch}"));
         assert_eq!(store.drain_outbox().len(), usize::from(decision.is_ok()), "{}", case.name);
@@ -139,9 +136,4 @@ fn in_http(status: u16, message: &str, retry_after: Option<std::time::Duration>)
     let body = format!(r#"{{"message":"{message}"}}"#).into_bytes();
     let seconds = retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
     Reply { status, body, retry_after_secs: seconds }
-}
-
-fn request(case: &Case) -> Option<midsession::LinkRequest<'_>> {
-    let endpoint = midsession::Endpoint::parse(&case.path)?;
-    Some(serde_json::from_str::<midsession::LinkRequest>(&case.body).ok()?.with_comm_type(endpoint.comm_type()))
 }

@@ -1,0 +1,114 @@
+//! From method and path to what is asked for, with switches for what routers get wrong.
+
+use midsession::conformance::Case;
+use midsession::{Endpoint, Param};
+
+use super::Slip;
+
+const BASE: &str = "/apps/api/v1/";
+const END: &str = "/end_user";
+
+pub struct Route {
+    pub comm_type: Param<'static>,
+    pub session_id: String,
+}
+
+/// What the request asks for, or the status by which it is refused.
+pub fn route(case: &Case, slip: Option<Slip>) -> Result<Route, u16> {
+    let path = slip.map_or_else(|| case.path.clone(), |slip| rewritten(&case.path, slip));
+    let loose = slip.and_then(|slip| loosely(&path, slip));
+    let route = loose.or_else(|| strictly(&path)).ok_or(404_u16)?;
+    let is_taken = match slip {
+        Some(Slip::AnyMethodTaken) => true,
+        Some(Slip::PutTaken) => ["POST", "PUT", "PATCH"].contains(&case.method.as_str()),
+        Some(Slip::GetTaken) => ["POST", "GET"].contains(&case.method.as_str()),
+        _ => case.method == "POST",
+    };
+    if is_taken { Ok(route) } else { Err(405) }
+}
+
+/// Whether the store takes the id of the path for the case's.
+pub fn is_stored_under(case: &Case, session_id: &str, slip: Option<Slip>) -> bool {
+    let number = |id: &str| id.split(|char: char| !char.is_ascii_digit()).next().and_then(|id| id.parse::<u64>().ok());
+    match slip {
+        Some(Slip::SessionIdInAnyCase) => session_id.eq_ignore_ascii_case(case.session_id()),
+        Some(Slip::SessionIdMadeANumber) if number(session_id).is_some() => {
+            number(session_id) == number(case.session_id())
+        }
+        Some(Slip::SessionIdCutAtItsDot) if !session_id.starts_with('.') => {
+            session_id.split('.').next() == case.session_id().split('.').next()
+        }
+        _ => session_id == case.session_id(),
+    }
+}
+
+fn strictly(path: &str) -> Option<Route> {
+    let endpoint = Endpoint::parse(path)?;
+    Some(Route { comm_type: endpoint.comm_type(), session_id: endpoint.session_id().to_owned() })
+}
+
+/// The path as a server in front, or a lenient router, makes it before it is judged.
+fn rewritten(path: &str, slip: Slip) -> String {
+    match slip {
+        Slip::TrailingSlashTaken => path.trim_end_matches('/').to_owned(),
+        Slip::SlashesFolded => path.replace("///", "/").replace("//", "/"),
+        Slip::DotSegmentsResolved => {
+            let mut segments = Vec::new();
+            for segment in path.split('/') {
+                match segment {
+                    "." => {}
+                    ".." => drop(segments.pop()),
+                    _ => segments.push(segment),
+                }
+            }
+            segments.join("/")
+        }
+        Slip::PathPercentDecoded => decoded(path),
+        Slip::SegmentPercentDecoded => {
+            let parts: Vec<_> = path.splitn(6, '/').map(decoded).collect();
+            if path.starts_with(BASE) && parts.len() == 6 { parts.join("/") } else { path.to_owned() }
+        }
+        Slip::MoreAfterTheEndTaken => path.rfind(END).map_or(path, |at| path.split_at(at + END.len()).0).to_owned(),
+        Slip::MoreBeforeTheBaseTaken => path.rfind(BASE).map_or(path, |at| path.split_at(at).1).to_owned(),
+        Slip::FormatTaken => path.trim_end_matches(".json").to_owned(),
+        Slip::PathInAnyCase => {
+            let lower = path.to_lowercase();
+            let inner = lower.strip_prefix(BASE).and_then(|rest| rest.strip_suffix(END));
+            // The id keeps its case.
+            let inner = inner.and_then(|inner| path.get(BASE.len()..BASE.len() + inner.len()));
+            inner.map_or_else(|| path.to_owned(), |inner| format!("{BASE}{inner}{END}"))
+        }
+        Slip::PathParametersCut => {
+            path.split('/').map(|segment| segment.split(';').next().unwrap()).collect::<Vec<_>>().join("/")
+        }
+        Slip::SingularSegmentsTaken => path.replace("/call/", "/calls/").replace("/chat/", "/chats/"),
+        _ => path.to_owned(),
+    }
+}
+
+/// A route whose session id is none.
+fn loosely(path: &str, slip: Slip) -> Option<Route> {
+    let (segment, rest) = path.strip_prefix(BASE)?.split_once('/')?;
+    let session_id = rest.strip_suffix(END)?;
+    let session_id = match slip {
+        Slip::AnySessionIdTaken if !session_id.contains('/') && session_id.len() <= 255 => session_id.to_owned(),
+        Slip::LongSessionIdTaken if session_id.len() > 255 => session_id.to_owned(),
+        Slip::EmptySessionIdTaken if session_id.is_empty() => String::new(),
+        Slip::SessionIdPercentDecoded if !session_id.contains('/') => decoded(session_id),
+        _ => return None,
+    };
+    let comm_type = Endpoint::parse(&format!("{BASE}{segment}/x{END}"))?.comm_type();
+    Some(Route { comm_type, session_id })
+}
+
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => bytes.extend([&[byte], &part.as_bytes()[2..]].concat()),
+            None => bytes.extend([b"%", part.as_bytes()].concat()),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
