@@ -18,6 +18,7 @@ mod endpoint;
 mod erasure;
 mod exhaustive;
 mod generators;
+mod histories;
 mod linking;
 mod owned_request;
 mod rails_require;
