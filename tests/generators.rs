@@ -79,6 +79,8 @@ fn every_length_limit_comes_up_in_end_users_and_each_is_one_that_a_store_takes_b
         assert!(lengths(&|end_user| length(end_user.name())).is_superset(&[0, 1, 255].into()));
         assert!(lengths(&|end_user| length(end_user.email())).is_superset(&[0, 3, 254].into()));
         assert!(lengths(&|end_user| length(end_user.phone())).is_superset(&[0, 1, 64].into()));
+        let mut phones = end_users.iter().filter_map(EndUser::phone);
+        assert!(phones.any(|phone| !phone.contains(|digit: char| digit.is_ascii_digit())), "digits of another script");
         for end_user in end_users {
             let stored = serde_json::to_string(&end_user).unwrap();
             assert_eq!(serde_json::from_str::<EndUser>(&stored).unwrap(), end_user, "{stored}");

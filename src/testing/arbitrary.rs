@@ -1,4 +1,4 @@
-//! The public input types from a fuzzer's bytes (feature `arbitrary`), with both ends of every range within easy reach.
+//! Builds the public input types from a fuzzer's bytes (feature `arbitrary`). Both ends of every range are easy to reach.
 
 // The core is `no_std`; what is for tests only need not be.
 use core::time::Duration;
@@ -75,7 +75,7 @@ fn unacceptable(u: &mut Unstructured<'_>, field: EndUserField) -> Result<String>
     Ok(samples::unacceptable(field, flaw, &characters(u)?))
 }
 
-/// Few: `samples` fills up what is missing, and a fuzzer's bytes are dear.
+/// A few characters only, to save the fuzzer's bytes. `samples` fills up the rest.
 fn characters(u: &mut Unstructured<'_>) -> Result<Vec<char>> {
     Ok(u.arbitrary::<&str>()?.chars().take(8).collect())
 }
@@ -108,9 +108,9 @@ impl<'a> Arbitrary<'a> for Session<Active> {
     }
 }
 
-/// Any moment that a decision may be asked for, the earliest and the latest that `time` can hold included, in UTC.
+/// Builds any moment that `time` can hold, the earliest and the latest included, in UTC.
 ///
-/// A fuzz target takes it, and all else that a decision depends on, from the fuzzer's bytes:
+/// A fuzz target builds everything that a decision depends on from the fuzzer's bytes:
 ///
 /// ```
 /// use arbitrary::Unstructured;
@@ -130,7 +130,7 @@ impl<'a> Arbitrary<'a> for Session<Active> {
 /// ```
 ///
 /// # Errors
-/// - As any [`Arbitrary`]: the bytes are used up.
+/// - The bytes are used up, as for any [`Arbitrary`].
 pub fn arbitrary_moment(u: &mut Unstructured<'_>) -> Result<OffsetDateTime> {
     moment(u, EARLIEST)
 }

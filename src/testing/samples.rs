@@ -1,5 +1,5 @@
-//! What the generators of both features (`proptest`, `arbitrary`) make of raw characters: text that a field takes, and
-//! text that it just does not.
+//! Text for the generators of both features (`proptest`, `arbitrary`), built from raw characters: text that a field
+//! accepts, and text that it only just refuses.
 #![allow(clippy::arithmetic_side_effects, reason = "lengths of a few hundred characters")]
 
 // The core is `no_std`; what is for tests only need not be.
@@ -11,14 +11,19 @@ use time::macros::datetime;
 use crate::EndUserField;
 use crate::param::is_blank;
 
-/// Text of `length` characters (at least 1, for an address 3, and at most the field's limit) that the field takes.
+/// Text of `length` characters that the field accepts. The length is at least 1 (3 for an address) and at most the
+/// field's limit.
 pub(crate) fn acceptable(field: EndUserField, length: usize, characters: &[char]) -> String {
     let least = if field == EndUserField::Email { 3 } else { 1 };
     let length = length.clamp(least, field.max_chars());
     let mut raw = characters.iter().copied().filter(|character| !character.is_control()).chain(core::iter::repeat('x'));
     match field {
         EndUserField::Email => address(length, raw),
-        EndUserField::Phone => core::iter::once('7').chain(raw).take(length).collect(),
+        EndUserField::Phone => {
+            // A digit of any script will do.
+            let digit = if characters.iter().all(char::is_ascii) { '7' } else { '٧' };
+            core::iter::once(digit).chain(raw).take(length).collect()
+        }
         EndUserField::Identifier | EndUserField::Name => {
             let text: String = raw.by_ref().take(length).collect();
             if is_blank(&text) { core::iter::once('x').chain(text.chars().skip(1)).collect() } else { text }
@@ -26,7 +31,7 @@ pub(crate) fn acceptable(field: EndUserField, length: usize, characters: &[char]
     }
 }
 
-/// An address of `length` characters, its domain in labels of at most 32.
+/// An address of `length` characters. The labels of its domain have at most 32.
 fn address(length: usize, raw: impl Iterator<Item = char>) -> String {
     let mut letters = raw.map(|character| char::from_digit(character as u32 % 36, 36).unwrap_or('x'));
     let user = (length / 3).clamp(1, 64);
@@ -37,7 +42,7 @@ fn address(length: usize, raw: impl Iterator<Item = char>) -> String {
     address
 }
 
-/// How a text is made one that its field does not take.
+/// What makes a text unacceptable.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Flaw {
     TooLong,
@@ -45,7 +50,7 @@ pub(crate) enum Flaw {
     WrongKind,
 }
 
-/// Text that the field does not take, and would but for the flaw. A kind that every text is of is spoilt by a NUL.
+/// Text that the field refuses for this flaw alone. Names and identifiers have no wrong kind, so theirs is a NUL.
 pub(crate) fn unacceptable(field: EndUserField, flaw: Flaw, characters: &[char]) -> String {
     match (flaw, field) {
         (Flaw::TooLong, _) => acceptable(field, field.max_chars(), characters) + "x",
@@ -90,12 +95,13 @@ pub(crate) const LATEST: OffsetDateTime = datetime!(9999-12-31 23:59:59.999_999_
 /// The earliest moment that the stored form can write.
 pub(crate) const EARLIEST_STORED: OffsetDateTime = datetime!(0000-01-01 00:00 UTC);
 
-/// The moment `nanoseconds` from `at`, or the end of time in that direction.
+/// The moment `nanoseconds` after `at`, cut off at the earliest and the latest that there are.
 pub(crate) const fn shifted(at: OffsetDateTime, nanoseconds: i64) -> OffsetDateTime {
     at.saturating_add(time::Duration::nanoseconds(nanoseconds))
 }
 
-/// The moments around both ends of the interval after a link at `at`: a nanosecond before, exactly, and one after.
+/// The moments at which the answer changes after a link at `at`: each end of the interval, a nanosecond before it, and a
+/// nanosecond after it.
 #[cfg(feature = "proptest")]
 pub(crate) fn edges(at: OffsetDateTime, interval: core::time::Duration) -> [OffsetDateTime; 7] {
     let interval = time::Duration::try_from(interval).unwrap_or(time::Duration::MAX);

@@ -1,8 +1,8 @@
 //! Strategies for property tests of code that is built on this crate (feature `proptest`).
 //!
 //! Every public input type also implements [`Arbitrary`], so that `any::<LinkRequest>()` works. The named strategies here
-//! say more precisely what a test is about. All of them bring up both ends of every range, the limits included, more
-//! often than chance would.
+//! say more precisely what a test is about. All of them produce both ends of every range, limits included, more often
+//! than chance would.
 //!
 //! ```
 //! use midsession::strategies::{Situation, situation};
@@ -47,10 +47,10 @@ use crate::{
 
 pub use history::{Action, Attempt, History, Step, history};
 
-/// All that a decision depends on.
+/// Everything that a decision depends on.
 #[derive(Clone, Debug)]
 pub struct Situation {
-    /// The stored session, or none.
+    /// The stored session; `None`: there is no such session.
     pub session: Option<AnySession>,
     /// The request.
     pub request: LinkRequest<'static>,
@@ -60,8 +60,8 @@ pub struct Situation {
     pub now: OffsetDateTime,
 }
 
-/// Situations in which every row of the decision table comes up: the request is often acceptable and often for the
-/// session, the moment is often at an edge of the duplicate interval.
+/// Situations in which every row of the decision table comes up. The request is often acceptable and often fits the
+/// session. The moment is often at an edge of the duplicate interval.
 pub fn situation() -> impl Strategy<Value = Situation> {
     let session = prop_oneof![1 => Just(None), 9 => session().prop_map(Some)];
     (session, prop_oneof![3 => acceptable_request(), 1 => link_request()], duplicate_policy()).prop_flat_map(
@@ -89,15 +89,16 @@ pub fn situation() -> impl Strategy<Value = Situation> {
     )
 }
 
-/// Text that this field takes: of 1 to its greatest length in characters, in scripts of one to four bytes.
+/// Text that this field accepts. It has from 1 character to the field's limit, of one to four bytes each.
 pub fn acceptable_text(field: EndUserField) -> impl Strategy<Value = String> {
     let max = field.max_chars();
     let length = prop_oneof![Just(1), Just(max.saturating_sub(1)), Just(max), 1..=max, 1..=max.min(24)];
-    // Boxed, here and below: the trees of strategies built on these would not fit the stack of a debug build.
+    // Boxed, here and below, because the trees of larger strategies would overflow the stack of a debug build.
     (length, characters()).prop_map(move |(length, characters)| samples::acceptable(field, length, &characters)).boxed()
 }
 
-/// Text that this field just does not take: one character too long, with one control character, or of the wrong kind.
+/// Text that this field only just refuses. It is one character too long, has one control character, or is of the wrong
+/// kind.
 pub fn unacceptable_text(field: EndUserField) -> impl Strategy<Value = String> {
     let control = any::<char>().prop_filter("control", |character| character.is_control());
     let control = prop_oneof![control, select(vec!['\0', '\n', '\u{7f}', '\u{9f}'])];
@@ -105,7 +106,7 @@ pub fn unacceptable_text(field: EndUserField) -> impl Strategy<Value = String> {
     (flaw, characters()).prop_map(move |(flaw, characters)| samples::unacceptable(field, flaw, &characters)).boxed()
 }
 
-/// Any text, and more often than chance would: blanks, controls, text that has broken other people's software.
+/// Any text, often blank, with control characters, or one that has broken other software.
 pub fn hostile_text() -> impl Strategy<Value = String> {
     prop_oneof![1 => select(&samples::HOSTILE[..]).prop_map(str::to_owned), 2 => characters().prop_map(String::from_iter)].boxed()
 }
@@ -115,7 +116,7 @@ fn characters() -> impl Strategy<Value = Vec<char>> {
     prop_oneof![proptest::collection::vec(character.clone(), 0..12), proptest::collection::vec(character, 255)]
 }
 
-/// A param that this field takes or does not: acceptable, unacceptable, blank, not text, hostile.
+/// Any param for this field: acceptable, unacceptable, blank, not text, or hostile.
 pub fn param_for(field: EndUserField) -> impl Strategy<Value = Param<'static>> {
     prop_oneof![
         4 => acceptable_text(field).prop_map(text),
@@ -130,12 +131,12 @@ pub fn param() -> impl Strategy<Value = Param<'static>> {
     prop_oneof![Just(Param::Blank), Just(Param::NotText), hostile_text().prop_map(text)].boxed()
 }
 
-/// Not `Param::from`: text that is blank is to come up too.
+/// Unlike `Param::from`, it keeps blank text as text.
 fn text(text: String) -> Param<'static> {
     Param::Text(text.into())
 }
 
-/// Any request: each field for itself acceptable, unacceptable, blank or not text.
+/// Any request. Each of its fields is acceptable, unacceptable, blank or not text, whatever the others are.
 pub fn link_request() -> impl Strategy<Value = LinkRequest<'static>> {
     let comm_type =
         prop_oneof![3 => select(&samples::COMM_TYPES[..]).prop_map(|word| text(word.to_owned())), 1 => param()];
@@ -151,7 +152,7 @@ pub fn link_request() -> impl Strategy<Value = LinkRequest<'static>> {
         .boxed()
 }
 
-/// A request that gets past row 4: a known comm type, an identifier, and fields that are acceptable or blank.
+/// A request that passes rows 1 to 4: it has a known comm type, an identifier, and fields that are acceptable or blank.
 pub fn acceptable_request() -> impl Strategy<Value = LinkRequest<'static>> {
     (any::<CommType>(), end_user())
         .prop_map(|(comm_type, end_user)| LinkRequest {
@@ -164,7 +165,7 @@ pub fn acceptable_request() -> impl Strategy<Value = LinkRequest<'static>> {
         .boxed()
 }
 
-/// Any end user: each optional field there or not, of 1 to its greatest length.
+/// Any end user. Each optional field is present or absent, and has from 1 character to the field's limit.
 pub fn end_user() -> impl Strategy<Value = EndUser> {
     let [identifier, name, email, phone] = FIELDS.map(acceptable_text);
     let optional = |field| prop_oneof![1 => Just(String::new()), 2 => field];
@@ -175,12 +176,12 @@ pub fn end_user() -> impl Strategy<Value = EndUser> {
         .boxed()
 }
 
-/// Any session in any state that can be stored, so with times of the years 0 to 9999.
+/// Any session that can be stored, in any state. Its times are in the years 0 to 9999.
 pub fn session() -> impl Strategy<Value = AnySession> {
     prop_oneof![active_session().prop_map(AnySession::from), ended_session().prop_map(AnySession::from)].boxed()
 }
 
-/// Any ended session that can be stored, a few of them erased.
+/// Any ended session that can be stored. A few are erased.
 pub fn ended_session() -> impl Strategy<Value = Session<Ended>> {
     (active_session(), stored_moment(), proptest::bool::weighted(0.1))
         .prop_map(|(session, at, is_erased)| if is_erased { session.end(at).erase() } else { session.end(at) })
@@ -221,12 +222,12 @@ pub fn interval() -> impl Strategy<Value = Duration> {
     ]
 }
 
-/// Any moment, the earliest and the latest that `time` can hold included, in UTC.
+/// Any moment that `time` can hold, the earliest and the latest included, in UTC.
 pub fn moment() -> impl Strategy<Value = OffsetDateTime> {
     moment_since(EARLIEST)
 }
 
-/// Any moment in any offset that can write it. For code that compares moments: two may be equal in different offsets.
+/// Any moment, in any offset that can write it, for code that compares moments: two that differ in offset may be equal.
 pub fn moment_in_any_offset() -> impl Strategy<Value = OffsetDateTime> {
     (moment(), -86_399..=86_399_i32).prop_map(|(moment, offset)| {
         let offset = UtcOffset::from_whole_seconds(offset).unwrap_or(UtcOffset::UTC);
@@ -259,7 +260,7 @@ pub fn session_id() -> impl Strategy<Value = String> {
         .prop_map(String::from_iter)
 }
 
-/// A path: an endpoint's, of a known comm type or another one, or one that just is none.
+/// A path. It is an endpoint's, of a known comm type or another one, or it is almost an endpoint's.
 pub fn path() -> impl Strategy<Value = String> {
     let base = select(vec!["/apps/api/v1/", "/apps/api/v1/", "//apps/api/v1/", "///apps/api/v1/", "/apps/api/v2/", ""]);
     let segment = prop_oneof![4 => select(vec!["calls", "chats", "emails", "", "%20"]).prop_map(str::to_owned), 1 => hostile_text()];

@@ -1,8 +1,7 @@
 //! The kit for stores: what a team runs to know that its own database keeps sessions as this crate needs it.
 //!
-//! Implement [`Driver`] over your store and check every [`Rule`], each on its own. The kit does no I/O itself. A
-//! [`Mismatch`] names the rule in plain words and shows what differed. Start with an empty store, because the kit chooses
-//! the ids.
+//! Implement [`Driver`] for your store, then check every [`Rule`]. Start with an empty store, because the kit chooses the
+//! ids. The kit does no I/O itself. A [`Mismatch`] names the broken rule in plain words and shows what differed.
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -62,10 +61,12 @@
 //! ```
 //!
 //! # What it asks for
-//! A store reads many sessions at once, and writes many at once, each on condition of its own revision. One that is
-//! asynchronous blocks in the driver. One that is typed, as the trait `Store` of `midsession-server` is, reads the record as
-//! an [`AnySession`] and serializes what it stores again, which gives the same bytes. One that keeps JSON
-//! as a parsed tree (`jsonb`) must do the same, because its own text of the tree is another.
+//! A store reads many sessions at once, and writes many at once, each on condition of its own revision.
+//!
+//! - If your store is asynchronous, block in the driver.
+//! - If it takes and returns sessions, as the trait `Store` of `midsession-server` does, deserialize the kit's record to an
+//!   [`AnySession`], and serialize what is read. That gives the same bytes.
+//! - If it keeps JSON as a parsed tree (`jsonb`), do the same. The database writes the tree as another text.
 //!
 //! What a store survives (a crash, a lost disk, a failover) cannot be seen through these methods. Test that on the
 //! database itself.
@@ -83,7 +84,7 @@ use crate::AnySession;
 
 /// Your store, as the kit drives it.
 ///
-/// All methods block until the store has answered. The kit is done with a store after the first error.
+/// All methods block until the store has answered.
 pub trait Driver {
     /// Why the store could not be asked. The kit puts its text into the [`Mismatch`].
     type Error: fmt::Display;
