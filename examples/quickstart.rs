@@ -1,7 +1,7 @@
-//! The whole life of three sessions, as the HTTP requests and answers of the published endpoint.
+//! Three sessions from start to end, as HTTP requests and answers of the published endpoint.
 //!
-//! The first two requests are the published samples, byte for byte. Each goes through [`Endpoint::parse`], the
-//! deserialiser and [`apply_link`], as in a server; the map stands in for the database, `now` for the clock.
+//! The first two requests are the published examples, byte for byte. Each request goes through [`Endpoint::parse`], the
+//! deserialiser and [`apply_link`], as in a server. A map takes the place of the database, and `now` that of the clock.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -21,7 +21,7 @@ const CHAT_WITHOUT_CRM: &str = "/apps/api/v1/chats/43/end_user";
 const PUBLISHED: &str = r#"{"identifier": "unique_external_id", "name": "John Doe", "email": "johndoe@example.com", "phone": "123-456-7890"}"#;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut desk = Desk {
+    let mut server = Server {
         sessions: HashMap::from([
             ("7", Session::start(CommType::Call).into()),
             ("42", Session::start(CommType::Chat).into()),
@@ -31,48 +31,48 @@ fn main() -> Result<(), Box<dyn Error>> {
         now: datetime!(2026-11-22 12:00:00 UTC),
     };
 
-    println!("> what the server gets   < what it answers   = what it stores");
-    scene("The published sample for a call, which was anonymous until now");
-    desk.post(CALL, PUBLISHED)?;
-    scene("The published sample for a chat");
-    desk.post(CHAT, PUBLISHED)?;
+    println!("> what the server receives   < what it answers   = what it stores");
+    scene("The published example for a call, which was anonymous until now");
+    server.post(CALL, PUBLISHED)?;
+    scene("The published example for a chat");
+    server.post(CHAT, PUBLISHED)?;
 
     scene("Ten seconds later the chat is linked again: inside the interval of 30 s");
-    desk.wait(10);
-    desk.post(CHAT, PUBLISHED)?;
-    scene("After the wait that was asked for");
-    desk.wait(20);
-    desk.post(CHAT, PUBLISHED)?;
+    server.wait(10);
+    server.post(CHAT, PUBLISHED)?;
+    scene("After the time that the answer asked to wait");
+    server.wait(20);
+    server.post(CHAT, PUBLISHED)?;
 
-    scene("The same person with another phone: what the request leaves out is kept");
-    desk.wait(30);
-    desk.post(CHAT, r#"{"identifier": "unique_external_id", "phone": "987-654-3210"}"#)?;
-    scene("Another person: nothing of the former one is carried over");
-    desk.wait(30);
-    desk.post(CHAT, r#"{"identifier": "another_external_id", "name": "Jane Roe"}"#)?;
+    scene("The same person with another phone: fields that the request leaves out are kept");
+    server.wait(30);
+    server.post(CHAT, r#"{"identifier": "unique_external_id", "phone": "987-654-3210"}"#)?;
+    scene("Another person: nothing of the former one is kept");
+    server.wait(30);
+    server.post(CHAT, r#"{"identifier": "another_external_id", "name": "Jane Roe"}"#)?;
 
-    scene("A chat whose CRM takes no such update");
-    desk.post(CHAT_WITHOUT_CRM, PUBLISHED)?;
+    scene("A chat whose CRM does not support end-user updates");
+    server.post(CHAT_WITHOUT_CRM, PUBLISHED)?;
     scene("The chat's id under calls");
-    desk.post(CHAT_AS_CALL, PUBLISHED)?;
+    server.post(CHAT_AS_CALL, PUBLISHED)?;
     scene("No identifier");
-    desk.post(CHAT, r#"{"name": "Jane Roe"}"#)?;
+    server.post(CHAT, r#"{"name": "Jane Roe"}"#)?;
 
-    scene("The chat and the call end, and are linked once more");
-    desk.end("42");
-    desk.end("7");
-    desk.post(CHAT, PUBLISHED)?;
-    desk.post(CALL, PUBLISHED)
+    scene("The chat and the call have ended");
+    server.end("42");
+    server.end("7");
+    server.post(CHAT, PUBLISHED)?;
+    server.post(CALL, PUBLISHED)
 }
 
 /// A server without a network: a store, a policy and a clock.
-struct Desk {
+struct Server {
     sessions: HashMap<&'static str, AnySession>,
     policy: DuplicatePolicy,
     now: OffsetDateTime,
 }
 
-impl Desk {
+impl Server {
     fn post(&mut self, path: &str, body: &str) -> Result<(), Box<dyn Error>> {
         let (hours, minutes, seconds) = self.now.to_hms();
         println!("  {hours:02}:{minutes:02}:{seconds:02} > POST {path}");

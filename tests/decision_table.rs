@@ -1,4 +1,10 @@
 //! The decision table: each row, and each pair of rows (both conditions true: the earlier one is the answer).
+//!
+//! The order of the rows is tested in three places, because each finds other mistakes:
+//! - here, with answers typed by hand: a mistake that the crate and the reference model share;
+//! - in `exhaustive`, with every combination of the inputs' classes: a mistake that needs three or more conditions, or
+//!   certain fields;
+//! - in the kit's cases: a case that is missing from what other transports are held to.
 
 use core::time::Duration;
 
@@ -129,21 +135,11 @@ fn of_each_two_rows_the_earlier_is_the_answer() {
 }
 
 #[test]
-fn all_rows_at_once_are_answered_by_the_first() {
-    let mut situation = Situation::acceptable(CommType::Chat);
-    (1..=8).rev().for_each(|row| situation.make_true(row));
-    situation.assert_decided(1, CommType::Chat);
-}
-
-#[test]
 fn an_unknown_session_is_not_found() {
     for comm_type in BOTH {
-        for later in 6..=8 {
-            let mut situation = Situation::acceptable(comm_type);
-            situation.make_true(later);
-            situation.known = false;
-            situation.assert_decided(5, comm_type);
-        }
+        let mut situation = Situation::acceptable(comm_type);
+        situation.known = false;
+        situation.assert_decided(5, comm_type);
     }
 }
 
@@ -167,19 +163,12 @@ fn a_comm_type_that_is_no_text_or_not_spelt_exactly_is_not_found() {
 
 #[test]
 fn of_several_unacceptable_fields_the_first_in_the_published_order_is_named() {
-    let mut situation = Situation::acceptable(CommType::Chat);
-    let fields = [EndUserField::Phone, EndUserField::Email, EndUserField::Name, EndUserField::Identifier];
-    for (field, message) in fields.into_iter().zip(["phone", "email", "name", "identifier"]) {
-        let param = match field {
-            EndUserField::Identifier => &mut situation.request.identifier,
-            EndUserField::Name => &mut situation.request.name,
-            EndUserField::Email => &mut situation.request.email,
-            EndUserField::Phone => &mut situation.request.phone,
-        };
-        *param = Param::NotText;
-        let decision = apply_link(situation.session().as_ref(), &situation.request, &POLICY, NOW);
-        assert_answer(&decision, 400, &format!("param is invalid: {message}"));
-        assert_eq!(decision, Err(LinkError::InvalidParam(field)));
+    let mut body = serde_json::json!({"identifier": "id-1"});
+    for field in EndUserField::ALL.iter().rev() {
+        body[field.as_str()] = 7.into();
+        let decision = link_new_chat(&body.to_string());
+        assert_answer(&decision, 400, &format!("param is invalid: {field}"));
+        assert_eq!(decision, Err(LinkError::InvalidParam(*field)));
     }
 }
 

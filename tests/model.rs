@@ -85,6 +85,16 @@ fn read(param: &Param<'_>) -> Value {
     }
 }
 
+/// The fields of the end user that a request names.
+fn asked(request: &LinkRequest<'_>) -> [(&'static str, Value); 4] {
+    [
+        ("identifier", read(&request.identifier)),
+        ("name", read(&request.name)),
+        ("email", read(&request.email)),
+        ("phone", read(&request.phone)),
+    ]
+}
+
 /// Whether a request must not set the field to the value.
 fn bad(field: &str, value: &Value) -> bool {
     let right_kind = match (field, value) {
@@ -111,12 +121,7 @@ pub fn decide(
 ) -> Verdict {
     let now = now.unix_timestamp_nanos();
     let comm_type = read(&request.comm_type);
-    let asked = [
-        ("identifier", read(&request.identifier)),
-        ("name", read(&request.name)),
-        ("email", read(&request.email)),
-        ("phone", read(&request.phone)),
-    ];
+    let asked = asked(request);
     let invalid = asked.iter().find(|(field, value)| bad(field, value)).map(|(field, _)| *field);
     let known = comm_type == Value::Text("call".into()) || comm_type == Value::Text("chat".into());
     let found = stored.filter(|row| comm_type == Value::Text(row.comm_type.clone()));
@@ -200,15 +205,7 @@ pub fn is_session(record: &Json) -> bool {
         read_body(&wrapped).name == Param::Blank
     };
     let end_user = record.get("end_user").filter(|end_user| !end_user.is_null()).map(read_body);
-    let asked = end_user.as_ref().map(|request| {
-        [
-            ("identifier", &request.identifier),
-            ("name", &request.name),
-            ("email", &request.email),
-            ("phone", &request.phone),
-        ]
-        .map(|(field, param)| (field, read(param)))
-    });
+    let asked = end_user.as_ref().map(asked);
     let person = asked.as_ref().is_none_or(|asked| {
         asked[0].1 != Value::Missing && !asked.iter().any(|(field, value)| unreadable(field, value))
     });

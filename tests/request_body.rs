@@ -13,15 +13,8 @@ use crate::model;
 
 const FIELDS: [&str; 5] = ["comm_type", "identifier", "name", "email", "phone"];
 
-fn field<'r>(request: &'r LinkRequest<'r>, field: &str) -> &'r Param<'r> {
-    match field {
-        "comm_type" => &request.comm_type,
-        "identifier" => &request.identifier,
-        "name" => &request.name,
-        "email" => &request.email,
-        "phone" => &request.phone,
-        _ => unreachable!(),
-    }
+fn field<'r>(request: &'r LinkRequest<'r>, name: &str) -> &'r Param<'r> {
+    name.parse().map_or(&request.comm_type, |field| request.param(field))
 }
 
 #[test]
@@ -141,7 +134,7 @@ fn text_without_escapes_is_borrowed_from_the_body() {
 }
 
 #[test]
-fn the_transports_comm_type_stands_over_the_bodys_even_if_blank() {
+fn the_transports_comm_type_overrides_the_bodys_even_if_it_is_blank() {
     let body = r#"{"comm_type":"chat","identifier":"id-1"}"#;
     let request: LinkRequest = serde_json::from_str(body).unwrap();
     assert_eq!(request.comm_type, Param::from("chat"));

@@ -1,4 +1,4 @@
-//! Sequences of operations by two writers on one stored session, against the reference model, which keeps the books.
+//! Sequences of operations by two writers on one stored session, against the reference model.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ prop_state_machine! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_stored_session_agrees_with_the_model_after_each_step(sequential 1..40 => Desk);
+    fn a_stored_session_agrees_with_the_model_after_each_step(sequential 1..40 => Store);
 }
 
 /// What a writer does to the row it has read.
@@ -40,9 +40,9 @@ enum Operation {
     Write(usize, Change),
 }
 
-/// The model's side: plain rows and plain books.
+/// The model's side: plain rows, and a record of what was stored.
 #[derive(Clone, Debug)]
-struct Books {
+struct Model {
     policy: DuplicatePolicy,
     now: OffsetDateTime,
     row: Row,
@@ -62,7 +62,7 @@ enum Outcome {
     Lost,
 }
 
-impl ReferenceStateMachine for Books {
+impl ReferenceStateMachine for Model {
     type State = Self;
     type Transition = Operation;
 
@@ -92,8 +92,8 @@ impl ReferenceStateMachine for Books {
             .boxed()
     }
 
-    fn transitions(books: &Self) -> BoxedStrategy<Operation> {
-        let interval = i64::try_from(books.policy.interval().as_nanos()).unwrap();
+    fn transitions(expected: &Self) -> BoxedStrategy<Operation> {
+        let interval = i64::try_from(expected.policy.interval().as_nanos()).unwrap();
         let edges = vec![-interval, -1, 1, interval - 1, interval, interval + 1, interval / 2];
         prop_oneof![
             4 => select(edges).prop_map(Operation::Clock),
@@ -105,19 +105,19 @@ impl ReferenceStateMachine for Books {
         .boxed()
     }
 
-    fn apply(mut books: Self, operation: &Operation) -> Self {
-        books.outcome = Outcome::Nothing;
+    fn apply(mut expected: Self, operation: &Operation) -> Self {
+        expected.outcome = Outcome::Nothing;
         match operation {
-            Operation::Clock(nanoseconds) => books.now += time::Duration::nanoseconds(*nanoseconds),
+            Operation::Clock(nanoseconds) => expected.now += time::Duration::nanoseconds(*nanoseconds),
             Operation::Restart => {}
-            Operation::Read(writer) => books.read[*writer] = books.row.clone(),
-            Operation::Write(writer, change) => books.write(*writer, change),
+            Operation::Read(writer) => expected.read[*writer] = expected.row.clone(),
+            Operation::Write(writer, change) => expected.write(*writer, change),
         }
-        books
+        expected
     }
 }
 
-impl Books {
+impl Model {
     fn write(&mut self, writer: usize, change: &Change) {
         let read = self.read[writer].clone();
         let next = match change {
@@ -166,75 +166,76 @@ fn request() -> impl Strategy<Value = LinkRequest<'static>> {
 }
 
 /// The crate's side: a store of one row, written only where the revision still stands, and what two writers have read.
-struct Desk {
+struct Store {
     row: AnySession,
     read: [AnySession; 2],
 }
 
-impl StateMachineTest for Desk {
+impl StateMachineTest for Store {
     type SystemUnderTest = Self;
-    type Reference = Books;
+    type Reference = Model;
 
-    fn init_test(books: &Books) -> Self {
-        let crm_support = if books.row.crm { CrmSupport::Supported } else { CrmSupport::Unsupported };
-        let row = AnySession::from(Session::start(books.row.comm_type.parse().unwrap()).with_crm_support(crm_support));
+    fn init_test(expected: &Model) -> Self {
+        let crm_support = if expected.row.crm { CrmSupport::Supported } else { CrmSupport::Unsupported };
+        let row =
+            AnySession::from(Session::start(expected.row.comm_type.parse().unwrap()).with_crm_support(crm_support));
         Self { read: [row.clone(), row.clone()], row }
     }
 
-    fn apply(mut desk: Self, books: &Books, operation: Operation) -> Self {
-        let before = desk.row.clone();
+    fn apply(mut store: Self, expected: &Model, operation: Operation) -> Self {
+        let before = store.row.clone();
         let outcome = match operation {
             Operation::Clock(_) => Outcome::Nothing,
             Operation::Restart => {
                 let reread = |session: &AnySession| {
                     serde_json::from_str::<AnySession>(&serde_json::to_string(session).unwrap()).unwrap()
                 };
-                desk = Self { row: reread(&desk.row), read: desk.read.each_ref().map(reread) };
+                store = Self { row: reread(&store.row), read: store.read.each_ref().map(reread) };
                 Outcome::Nothing
             }
             Operation::Read(writer) => {
-                desk.read[writer] = desk.row.clone();
+                store.read[writer] = store.row.clone();
                 Outcome::Nothing
             }
-            Operation::Write(writer, change) => desk.write(writer, change, books),
+            Operation::Write(writer, change) => store.write(writer, change, expected),
         };
-        assert_eq!(outcome, books.outcome);
+        assert_eq!(outcome, expected.outcome);
         if outcome != Outcome::Stored {
-            assert_eq!(desk.row, before, "what was not stored changed nothing");
+            assert_eq!(store.row, before, "what was not stored changed nothing");
         }
         if !before.is_active() {
-            assert_eq!(desk.row, before, "an ended session never changes");
+            assert_eq!(store.row, before, "an ended session never changes");
         }
-        desk
+        store
     }
 
-    fn check_invariants(desk: &Self, books: &Books) {
-        assert_eq!(Row::of(&desk.row), books.row);
-        assert_eq!(desk.read.each_ref().map(Row::of), books.read);
-        let wins: Vec<u64> = (0..books.row.revision).collect();
-        assert_eq!(books.won, wins, "exactly one writer wins each revision, and no accepted link is lost");
-        if let Some(end_user) = desk.row.end_user() {
+    fn check_invariants(store: &Self, expected: &Model) {
+        assert_eq!(Row::of(&store.row), expected.row);
+        assert_eq!(store.read.each_ref().map(Row::of), expected.read);
+        let wins: Vec<u64> = (0..expected.row.revision).collect();
+        assert_eq!(expected.won, wins, "exactly one writer wins each revision, and no accepted link is lost");
+        if let Some(end_user) = store.row.end_user() {
             let person = end_user.identifier();
             let own =
                 |text: Option<&str>, start: &str| text.is_none_or(|text| text.starts_with(&format!("{start}{person}")));
             assert!(own(end_user.name(), "Person ") && own(end_user.email(), "person-") && own(end_user.phone(), ""));
         }
-        if books.policy.scope() == DuplicateScope::Session {
-            let apart = books.links.windows(2).map(|pair| (pair[1] - pair[0]).unsigned_abs());
+        if expected.policy.scope() == DuplicateScope::Session {
+            let apart = expected.links.windows(2).map(|pair| (pair[1] - pair[0]).unsigned_abs());
             assert!(
-                apart.into_iter().all(|apart| apart >= books.policy.interval()),
+                apart.into_iter().all(|apart| apart >= expected.policy.interval()),
                 "no order of requests beats the interval"
             );
         }
     }
 }
 
-impl Desk {
-    fn write(&mut self, writer: usize, change: Change, books: &Books) -> Outcome {
+impl Store {
+    fn write(&mut self, writer: usize, change: Change, expected: &Model) -> Outcome {
         let read = self.read[writer].clone();
         let next = match change {
-            Change::End => read.clone().end(books.now),
-            Change::Link(request) => match apply_link(Some(&read), &request, &books.policy, books.now) {
+            Change::End => read.clone().end(expected.now),
+            Change::Link(request) => match apply_link(Some(&read), &request, &expected.policy, expected.now) {
                 Ok(accepted) => accepted.into_session().into(),
                 Err(error) => {
                     let answer = Answer::from(&error);
