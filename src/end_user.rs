@@ -209,10 +209,10 @@ impl EndUserField {
     /// Whether a request may set the field to `text`, which must not be blank.
     pub(crate) fn accepts(self, text: &str) -> bool {
         match self {
-            Self::Identifier | Self::Name => self.holds(text),
+            Self::Identifier | Self::Name => self.accepts_stored(text),
             Self::Email if text.len() <= self.max_chars() && email::is_plain_email(text) => true,
-            Self::Email => self.holds(text) && email::is_email(text),
-            Self::Phone => self.holds(text) && text.chars().any(char::is_numeric),
+            Self::Email => self.accepts_stored(text) && email::is_email(text),
+            Self::Phone => self.accepts_stored(text) && text.chars().any(char::is_numeric),
         }
     }
 
@@ -220,7 +220,7 @@ impl EndUserField {
     ///
     /// This checks only the rules of this crate. Other crates define e-mail addresses and digits, and may change their
     /// definitions; what was stored once must stay readable.
-    pub(crate) fn holds(self, text: &str) -> bool {
+    pub(crate) fn accepts_stored(self, text: &str) -> bool {
         // Few bytes are few characters, so most text is not counted; very long text is not counted to its end.
         let fits = text.len() <= self.max_chars()
             || text.chars().take(self.max_chars().saturating_add(1)).count() <= self.max_chars();
@@ -235,7 +235,7 @@ impl EndUserField {
         }
     }
 
-    const fn nature(self) -> &'static str {
+    const fn description(self) -> &'static str {
         match self {
             Self::Identifier | Self::Name => "text",
             Self::Email => "an e-mail address",
@@ -264,8 +264,8 @@ pub enum EndUserError {
     Missing,
     /// The field's text is not valid.
     #[error(
-        "`{0}` is invalid: expected {nature} of at most {max} characters{digit}, without control characters",
-        nature = .0.nature(),
+        "`{0}` is invalid: expected {description} of at most {max} characters{digit}, without control characters",
+        description = .0.description(),
         digit = if matches!(.0, EndUserField::Phone) { " with a digit" } else { "" },
         max = .0.max_chars(),
     )]

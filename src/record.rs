@@ -111,7 +111,7 @@ impl Record<'_> {
         let session = Session {
             comm_type: required(&self.comm_type, "comm_type", |text| text.parse().ok())?,
             crm_support: required(&self.crm_support, "crm_support", |text| text.parse().ok())?,
-            end_user: self.end_user.map(|end_user| end_user.to_end_user(EndUserField::holds)).transpose()?,
+            end_user: self.end_user.map(|end_user| end_user.to_end_user(EndUserField::accepts_stored)).transpose()?,
             last_linked_at: optional(&self.last_linked_at, "last_linked_at", from_rfc3339)?,
             revision: self.revision.ok_or(RecordError::Missing("revision"))?.0,
             state: Active(()),

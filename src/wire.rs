@@ -99,7 +99,7 @@ pub(crate) use serde_words;
 /// A format that meets another shape refuses it with an error that may repeat the value, so that error is not passed on.
 /// It is recognised by this: to write it, the format asks the visitor what was expected. All other errors (broken JSON, a
 /// reader that fails) are passed on as they are. The caller must fail after a refusal, because the value is not read.
-fn asked<'de, T: FromAny<'de>, E>(read: impl FnOnce(AnyVisitor<'_, T>) -> Result<T, E>) -> Result<T, E> {
+fn read_expected<'de, T: FromAny<'de>, E>(read: impl FnOnce(AnyVisitor<'_, T>) -> Result<T, E>) -> Result<T, E> {
     let refused = Cell::new(false);
     match read(AnyVisitor { refused: &refused, value: PhantomData }) {
         Err(_) if refused.get() => Ok(T::other()),
@@ -111,7 +111,7 @@ fn asked<'de, T: FromAny<'de>, E>(read: impl FnOnce(AnyVisitor<'_, T>) -> Result
 ///
 /// Asks the format for text, because some formats cannot tell a value's shape.
 pub(crate) fn word<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    asked(|visitor| deserializer.deserialize_str(visitor)).map(|Word(word)| word)
+    read_expected(|visitor| deserializer.deserialize_str(visitor)).map(|Word(word)| word)
 }
 
 /// Reads an unsigned number; `None` if the value is anything else.
@@ -120,7 +120,7 @@ pub(crate) fn word<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Re
 /// asked.
 pub(crate) fn unsigned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let Unsigned(number) = if deserializer.is_human_readable() {
-        asked(|visitor: AnyVisitor<'_, Unsigned>| deserializer.deserialize_u64(visitor))?
+        read_expected(|visitor: AnyVisitor<'_, Unsigned>| deserializer.deserialize_u64(visitor))?
     } else {
         any(deserializer)?
     };
