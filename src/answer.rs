@@ -12,7 +12,8 @@ use crate::{Accepted, LinkError};
 /// use core::time::Duration;
 /// use midsession::{Answer, LinkError};
 ///
-/// let answer = Answer::from(&LinkError::Duplicate { retry_after: Duration::from_millis(19_001) });
+/// let retry_after = Duration::from_millis(19_001);
+/// let answer = Answer::from(LinkError::Duplicate { retry_after });
 /// assert_eq!(answer.status, 400);
 /// assert!(answer.body.starts_with(r#"{"message":"Duplicate request: "#));
 /// assert_eq!(answer.retry_after_secs(), Some(20));
@@ -35,7 +36,8 @@ impl Answer {
     /// use core::time::Duration;
     /// use midsession::{Answer, LinkError};
     ///
-    /// let answer = Answer::from(LinkError::Duplicate { retry_after: Duration::from_nanos(1) });
+    /// let retry_after = Duration::from_nanos(1);
+    /// let answer = Answer::from(LinkError::Duplicate { retry_after });
     /// assert_eq!(answer.retry_after_secs(), Some(1));
     /// assert_eq!(Answer::from(LinkError::NotFound).retry_after_secs(), None);
     /// ```
@@ -100,8 +102,9 @@ impl From<&Result<Accepted, LinkError>> for Answer {
 /// assert_eq!(*response.body(), r#"{"message":"Not Found"}"#);
 ///
 /// let body = r#"{"message":"try again"}"#;
-/// let wait = Some(core::time::Duration::from_millis(1500));
-/// let busy: http::Response<String> = Answer { status: 503, body, retry_after: wait }.into();
+/// let retry_after = Some(core::time::Duration::from_millis(1500));
+/// let busy = Answer { status: 503, body, retry_after };
+/// let busy: http::Response<String> = busy.into();
 /// assert_eq!(busy.headers()["retry-after"], "2");
 /// ```
 #[cfg(feature = "http")]

@@ -70,7 +70,8 @@ impl<'a> Endpoint<'a> {
     /// ```
     /// use midsession::{Endpoint, Param};
     ///
-    /// let endpoint = Endpoint::parse("/apps/api/v1/chat/42/end_user").ok_or("not the endpoint")?;
+    /// let path = "/apps/api/v1/chat/42/end_user";
+    /// let endpoint = Endpoint::parse(path).ok_or("not the endpoint")?;
     /// assert_eq!(endpoint.comm_type(), Param::NotText);
     /// # Ok::<(), &str>(())
     /// ```

@@ -18,7 +18,8 @@ use crate::{
 ///
 /// ```
 /// use core::time::Duration;
-/// use midsession::{AnySession, Answer, CommType, DuplicatePolicy, LinkError, LinkRequest, Session, apply_link};
+/// use midsession::{AnySession, CommType, DuplicatePolicy, LinkError, LinkRequest};
+/// use midsession::{Session, apply_link};
 /// use time::macros::datetime;
 ///
 /// let policy = DuplicatePolicy::new(Duration::from_secs(30));
@@ -26,12 +27,15 @@ use crate::{
 /// let request: LinkRequest = serde_json::from_str(r#"{"identifier":"id-1"}"#)?;
 /// let request = request.with_comm_type(CommType::Chat);
 ///
-/// let accepted = apply_link(Some(&session), &request, &policy, datetime!(2026-11-22 12:00:00 UTC))?;
-/// assert_eq!(Answer::from(&accepted).body, r#"{"message":"accepted"}"#);
+/// let now = datetime!(2026-11-22 12:00:00 UTC);
+/// let accepted = apply_link(Some(&session), &request, &policy, now)?;
+/// let session = AnySession::from(accepted.into_session());
+/// assert_eq!(session.last_linked_at(), Some(now));
 ///
-/// let session = accepted.into_session().into();
-/// let again = apply_link(Some(&session), &request, &policy, datetime!(2026-11-22 12:00:10 UTC));
-/// assert_eq!(again, Err(LinkError::Duplicate { retry_after: Duration::from_secs(20) }));
+/// let later = datetime!(2026-11-22 12:00:10 UTC);
+/// let refused = apply_link(Some(&session), &request, &policy, later);
+/// let retry_after = Duration::from_secs(20);
+/// assert_eq!(refused, Err(LinkError::Duplicate { retry_after }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -123,7 +127,8 @@ fn relink(former: Option<&EndUser>, fields: Fields<'_>) -> (EndUser, LinkChange)
 /// let policy = DuplicatePolicy::new(Duration::from_secs(30));
 /// let now = datetime!(2026-11-22 12:00 UTC);
 ///
-/// let accepted = Session::start(CommType::Chat).link(&EndUser::new("id-1")?, &policy, now)?;
+/// let end_user = EndUser::new("id-1")?;
+/// let accepted = Session::start(CommType::Chat).link(&end_user, &policy, now)?;
 /// assert_eq!(accepted.change(), LinkChange::First);
 /// assert_eq!(accepted.session().last_linked_at(), Some(now));
 /// assert_eq!(accepted.into_session().revision(), 1);

@@ -16,10 +16,10 @@ use crate::{LinkRequest, Param};
 /// ```
 /// use midsession::{CommType, LinkRequest, OwnedLinkRequest, Param};
 ///
-/// let body = String::from(r#"{"identifier": "unique_external_id", "phone": 1234567890}"#);
+/// let body = String::from(r#"{"identifier": "id-1", "phone": 1234567890}"#);
 /// let owned: OwnedLinkRequest = serde_json::from_str(&body)?;
 /// drop(body);
-/// assert_eq!(owned.identifier, Param::from("unique_external_id"));
+/// assert_eq!(owned.identifier, Param::from("id-1"));
 ///
 /// let request: LinkRequest<'static> = owned.with_comm_type(CommType::Chat);
 /// assert_eq!(request.phone, Param::NotText);

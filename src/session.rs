@@ -365,7 +365,8 @@ impl From<Session<Ended>> for AnySession {
 /// ```
 /// use midsession::{CommType, CrmSupport, Session};
 ///
-/// let session = Session::start(CommType::Call).with_crm_support(CrmSupport::Unsupported);
+/// let session = Session::start(CommType::Call);
+/// let session = session.with_crm_support(CrmSupport::Unsupported);
 /// assert_eq!(session.crm_support().as_str(), "unsupported");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
