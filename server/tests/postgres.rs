@@ -9,7 +9,7 @@ use midsession_server::{Postgres, PostgresOptions, Store, StoreError, Written};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::postgres_harness::{Bouncer, Cluster, link, signal, start, stored, write};
+use crate::postgres_harness::{Bouncer, Cluster, link, start, stored, write};
 
 async fn open(url: &str) -> Postgres {
     Postgres::open(url, &PostgresOptions::default()).await.unwrap()
@@ -141,9 +141,7 @@ async fn a_database_that_hangs_is_told_in_time_and_finds_no_pile_of_connections_
     let Some(cluster) = Cluster::start("") else { return };
     let store = Arc::new(open(&cluster.url()).await);
     write(&*store, start("a")).await.unwrap();
-    let mut processes = cluster.backends("");
-    processes.push(cluster.postmaster());
-    signal("STOP", &processes);
+    cluster.hang();
 
     let mut callers = JoinSet::new();
     for _ in 0..64 {
@@ -160,7 +158,7 @@ async fn a_database_that_hangs_is_told_in_time_and_finds_no_pile_of_connections_
     while let Some(done) = callers.join_next().await {
         done.unwrap();
     }
-    signal("CONT", &processes);
+    cluster.wake();
     recovered(&store).await;
     let backends = cluster.backends("midsession postgres").len();
     assert!(backends <= 16, "{backends} backends");
@@ -254,7 +252,17 @@ async fn what_was_acknowledged_survives_the_kill_of_the_database() {
 const SYNCHRONOUS: &str = "synchronous_standby_names = 'mirror'";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_is_found_on_the_standby_that_was_promoted() {
+async fn what_was_acknowledged_is_found_on_the_standby_when_the_primary_is_killed() {
+    the_standby_takes_over(Cluster::kill).await;
+}
+
+/// Its kernel goes on, so that its connections neither answer nor break.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_found_on_the_standby_when_the_primary_hangs() {
+    the_standby_takes_over(Cluster::hang).await;
+}
+
+async fn the_standby_takes_over(end: fn(&Cluster)) {
     let Some(primary) = Cluster::start(SYNCHRONOUS) else { return };
     let standby = primary.standby("mirror");
     // The standby first: it refuses writes, so it is passed over.
@@ -264,7 +272,7 @@ async fn what_was_acknowledged_is_found_on_the_standby_that_was_promoted() {
     let load = Load::start(&store).await;
     load.goes_on().await;
 
-    primary.kill();
+    end(&primary);
     standby.promote();
     // It would wait for a standby of its own.
     standby.set("synchronous_standby_names = ''").await;

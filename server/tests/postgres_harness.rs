@@ -92,10 +92,22 @@ impl Cluster {
         run(self.control().args(["-w", "-l"]).arg(log).arg("start").stdout(Stdio::null()));
     }
 
+    fn processes(&self) -> Vec<u32> {
+        [vec![self.postmaster()], self.backends("")].concat()
+    }
+
+    /// SIGSTOP to all its processes.
+    pub fn hang(&self) {
+        signal("STOP", &self.processes());
+    }
+
+    pub fn wake(&self) {
+        signal("CONT", &self.processes());
+    }
+
     /// SIGKILL to all its processes.
     pub fn kill(&self) {
-        let mut processes = self.backends("");
-        processes.insert(0, self.postmaster());
+        let processes = self.processes();
         signal("KILL", &processes);
         // Its shared memory is in use until the last process has gone.
         until("the processes are gone", || {
@@ -108,7 +120,7 @@ impl Cluster {
         run(self.control().args(["-w", "promote"]).stdout(Stdio::null()));
     }
 
-    pub fn postmaster(&self) -> u32 {
+    fn postmaster(&self) -> u32 {
         let file = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         file.lines().next().unwrap().parse().unwrap()
     }
@@ -171,6 +183,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if self.data().join("postmaster.pid").exists() {
+            self.wake();
+        }
         let _ = self.control().args(["-m", "immediate", "stop"]).output();
     }
 }
@@ -257,7 +272,7 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-pub fn signal(name: &str, processes: &[u32]) {
+fn signal(name: &str, processes: &[u32]) {
     // One of them may have gone by itself.
     let _ = Command::new("kill").arg(format!("-{name}")).args(processes.iter().map(u32::to_string)).output();
 }

@@ -126,14 +126,17 @@ impl Database {
         if matches!(config.get_hosts(), [Host::Unix(_)]) && config.get_ssl_mode() == SslMode::Prefer {
             config.ssl_mode(SslMode::Disable);
         }
-        if !self.state().poolers.contains(&target.key) {
-            let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
-            config.options(format!("{own}{SESSION} -c statement_timeout={}", self.statement_timeout()));
+        let mut plain = config.clone();
+        let own = config.get_options().map(|own| format!("{own} ")).unwrap_or_default();
+        config.options(format!("{own}{SESSION} -c statement_timeout={}", self.statement_timeout()));
+        if self.state().poolers.contains(&target.key) {
+            std::mem::swap(&mut config, &mut plain);
         }
         let (client, connection) = match config.connect(self.tls.clone()).await {
-            Err(error) if error.code() == Some(&SqlState::PROTOCOL_VIOLATION) => {
+            Err(error) if config != plain && refuses_settings(&error) => {
+                let connected = plain.connect(self.tls.clone()).await?;
                 self.state().poolers.insert(target.key.clone());
-                target.config.connect(self.tls.clone()).await?
+                connected
             }
             connected => connected?,
         };
@@ -157,6 +160,12 @@ impl Database {
     fn begin(&self) -> String {
         format!("{TRANSACTION}; SET LOCAL statement_timeout = {}", self.statement_timeout())
     }
+}
+
+/// A pooler's word, or that of a server which has never heard of one of them.
+fn refuses_settings(error: &tokio_postgres::Error) -> bool {
+    let code = error.code().map(SqlState::code);
+    code.is_some_and(|code| ["08", "0A", "22", "42", "XX"].iter().any(|class| code.starts_with(class)))
 }
 
 /// Reads and writes the socket until the connection has ended; only then is its place free.
