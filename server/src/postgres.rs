@@ -17,7 +17,7 @@ use tokio_postgres::types::Type;
 use self::failure::Failure;
 use self::pool::{Connection, Database, Parameter, Pool, Sql};
 use self::url::Url;
-use crate::{Change, Found, Store, StoreError, Written};
+use crate::{Change, Found, Scan, Store, StoreError, Written};
 
 const SELECT: Sql = Sql { at: 0, text: "SELECT id, record FROM sessions WHERE id = ANY($1)" };
 /// It writes, so that its commit waits for the standby as a write's does.
@@ -34,6 +34,8 @@ const INSERT: Sql = Sql {
     text: "INSERT INTO sessions (id, revision, record) \
            SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING RETURNING id",
 };
+/// No id is empty.
+const SCAN: Sql = Sql { at: 4, text: "SELECT id FROM sessions WHERE id > $1 ORDER BY id LIMIT $2" };
 
 /// For how long after a write of unknown fate its sessions are made sure of when they are read: longer than any request
 /// waits.
@@ -214,6 +216,19 @@ impl Store for Postgres {
         // Of two failures the one that says less.
         let failures = [updated, inserted].into_iter().filter_map(Result::err);
         failures.min_by_key(Failure::nothing_was_written).map_or(Ok(Vec::new()), |failure| Err(failure.into()))
+    }
+}
+
+impl Scan for Postgres {
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
+        let after = after.unwrap_or_default().to_owned();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.0.reads.run(|connection| async move {
+            let parameters: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&limit, Type::INT8)];
+            connection.query(SCAN, &parameters).await
+        });
+        let ids: Result<_, Failure> = rows.await?.into_iter().map(|row| Ok(row.try_get(0)?)).collect();
+        Ok(ids?)
     }
 }
 

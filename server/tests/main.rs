@@ -15,3 +15,4 @@ mod postgres_open;
 mod races;
 mod service;
 mod sqlite;
+mod store_kit;

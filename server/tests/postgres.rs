@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use midsession::AnySession;
-use midsession_server::{Postgres, PostgresOptions, Store, StoreError, Written};
+use midsession_server::{Postgres, PostgresOptions, Scan, Store, StoreError, Written};
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::postgres_harness::{Bouncer, Cluster, link, start, stored, write};
+use crate::store_kit;
 
 async fn open(url: &str) -> Postgres {
     Postgres::open(url, &PostgresOptions::default()).await.unwrap()
@@ -34,6 +36,38 @@ async fn a_write_is_conditional(store: &Postgres) {
     let found = store.read(&["none", "c", "b", "a"]).await.unwrap();
     let revisions: Vec<_> = found.into_iter().map(|found| found.unwrap().map(|session| session.revision())).collect();
     assert_eq!(revisions, [None, Some(0), Some(1), Some(0)]);
+}
+
+/// Not in a runtime: the kit blocks.
+fn it_keeps_every_rule(url: &str) {
+    let runtime = Runtime::new().unwrap();
+    let store = runtime.block_on(open(url));
+    store_kit::check(&runtime, store);
+}
+
+#[test]
+fn it_keeps_every_rule_of_the_kit_for_stores() {
+    if let Some(cluster) = Cluster::start("") {
+        it_keeps_every_rule(&cluster.url());
+    }
+}
+
+#[test]
+fn it_keeps_every_rule_of_the_kit_for_stores_through_pgbouncer() {
+    let Some(cluster) = Cluster::start("") else { return };
+    if let Some(bouncer) = Bouncer::start(&cluster, "default_pool_size = 4") {
+        it_keeps_every_rule(&bouncer.url());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_listed_after_one_another() {
+    let Some(cluster) = Cluster::start("") else { return };
+    let store = open(&cluster.url()).await;
+    store.write(&["b", "A", "c", "a"].map(start)).await.unwrap();
+    assert_eq!(store.scan(None, 3).await.unwrap(), ["A", "a", "b"]);
+    assert_eq!(store.scan(Some("b"), 3).await.unwrap(), ["c"]);
+    assert!(store.scan(Some("c"), 3).await.unwrap().is_empty());
 }
 
 /// Two stores write the same sessions in opposite orders, again and again.

@@ -46,7 +46,7 @@ pub(super) struct Sql {
 }
 
 /// How many statements a connection keeps prepared.
-pub(super) const PREPARED: usize = 4;
+pub(super) const PREPARED: usize = 5;
 
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
