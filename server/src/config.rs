@@ -25,6 +25,12 @@ pub struct Config {
     pub database_url: String,
     /// How long a link holds back the next, and which.
     pub policy: DuplicatePolicy,
+    /// How long a request may wait for its answer.
+    pub patience: Duration,
+    /// How many requests may wait to be decided, in each lane.
+    pub queue: usize,
+    /// The most connections to one PostgreSQL server.
+    pub database_connections: usize,
     /// What requests must show one of.
     pub tokens: Tokens,
     /// The one of them that was given by itself.
@@ -46,6 +52,12 @@ pub enum Task {
     Serve,
     /// Make the database's schema, and exit
     Migrate,
+    /// Erase the personal data of sessions that ended long ago, and exit
+    Purge {
+        /// How long ago they must have ended, such as 30d
+        #[arg(long, value_parser = humantime::parse_duration)]
+        ended_before: Duration,
+    },
 }
 
 /// Links live calls and chats to their verified end users
@@ -57,7 +69,7 @@ struct Flags {
     /// Address to listen on; port 0 picks a free one
     #[arg(long, env = "MIDSESSION_LISTEN", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`
+    /// `sqlite://FILE`, `postgres://USER:PASSWORD@HOST/DATABASE` or `redis://HOST:PORT`
     #[arg(
         long,
         env = "MIDSESSION_DATABASE_URL",
@@ -72,6 +84,15 @@ struct Flags {
     /// Which links the interval holds back: all of the session's, or those to the identifier linked now
     #[arg(long, env = "MIDSESSION_SCOPE", default_value = "session", value_parser = scope())]
     scope: DuplicateScope,
+    /// How long a request may wait for the database before it is answered 503
+    #[arg(long, env = "MIDSESSION_PATIENCE", default_value = "5s", value_parser = humantime::parse_duration)]
+    patience: Duration,
+    /// How many requests may wait to be decided, in each lane; those beyond are answered 503
+    #[arg(long, env = "MIDSESSION_QUEUE", default_value = "2048")]
+    queue: usize,
+    /// The most connections to one PostgreSQL server: at least 2
+    #[arg(long, env = "MIDSESSION_DATABASE_CONNECTIONS", default_value = "16")]
+    database_connections: usize,
     /// A bearer token that requests may show: at least 16 characters
     #[arg(long, env = "MIDSESSION_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -131,6 +152,9 @@ impl Config {
             listen: flags.listen,
             database_url: flags.database_url,
             policy: flags.interval.with_scope(flags.scope),
+            patience: flags.patience,
+            queue: flags.queue,
+            database_connections: flags.database_connections,
             tokens: Tokens::new(tokens),
             token,
             token_file: flags.token_file,

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[cfg(feature = "sqlite")]
 use midsession_server::Sqlite;
 use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX, Exporter};
 use midsession_server::{
-    App, Config, ConnectionLimits, Limits, Log, Sessions, Store, Task, Token, Tokens, read_token_file, router, serve,
+    App, Config, ConnectionLimits, Limits, Log, Purged, Scan, Sessions, Store, Task, Token, Tokens, purge,
+    read_token_file, router, serve,
 };
 #[cfg(feature = "postgres")]
 use midsession_server::{Postgres, PostgresOptions};
@@ -47,7 +48,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     // Before the database is opened: a server that cannot listen need not try.
     let listener = match config.task {
         Task::Serve => Some(listen(config.listen).await?),
-        Task::Migrate => None,
+        Task::Migrate | Task::Purge { .. } => None,
     };
     if let (Some(_), Some(address)) = (&listener, config.metrics_listen) {
         export_metrics(address).await?;
@@ -56,31 +57,67 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     tokio::spawn(read_tokens_again(hangup, config.tokens.clone(), config.token.clone(), config.token_file.clone()));
 
     let url = &config.database_url;
+    // Less than half of a request's patience, which is what one call of the store may take.
+    let timeout = config.patience * 2 / 5;
     match url.split_once(':') {
         #[cfg(feature = "sqlite")]
         Some(("sqlite", _)) => {
-            // Less than half of a request's patience, which is what a call of the store may take.
-            let busy = Limits::default().patience * 2 / 5;
-            let Some(store) = opened(Sqlite::open(url, busy), &mut shutdown).await? else { return Ok(()) };
-            // SQLite writes one batch at a time.
-            serve_from(store.clone(), "sqlite", 1, config, listener, shutdown).await?;
+            let Some(store) = opened(Sqlite::open(url, timeout), &mut shutdown).await? else { return Ok(()) };
+            match config.task {
+                Task::Purge { ended_before } => run_purge(&store, ended_before, shutdown).await?,
+                // It writes one batch at a time.
+                _ => serve_from(store.clone(), "sqlite", 1, config, listener, shutdown).await?,
+            }
             store.close().await;
         }
         #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => {
-            let options = PostgresOptions::default();
+            let connections = config.database_connections;
+            let options = PostgresOptions { connections, timeout, ..PostgresOptions::default() };
             let Some(store) = opened(Postgres::open(url, &options), &mut shutdown).await? else { return Ok(()) };
-            serve_from(store, "postgres", 4, config, listener, shutdown).await?;
+            match config.task {
+                Task::Purge { ended_before } => run_purge(&store, ended_before, shutdown).await?,
+                _ => serve_from(store, "postgres", 4, config, listener, shutdown).await?,
+            }
         }
         #[cfg(feature = "redis")]
         Some(("redis" | "rediss" | "valkey" | "valkeys", _)) => {
-            // Less than half of a request's patience, which is what a call of the store may take.
-            let options = RedisOptions { timeout: Limits::default().patience * 2 / 5, ..RedisOptions::default() };
+            if let Task::Purge { .. } = config.task {
+                return Err("a purge is for SQLite and PostgreSQL: with Redis, set ended_ttl in the URL".into());
+            }
+            let options = RedisOptions { timeout, ..RedisOptions::default() };
             let Some(store) = opened(Redis::open(url, &options), &mut shutdown).await? else { return Ok(()) };
             serve_from(store, "redis", 8, config, listener, shutdown).await?;
         }
-        _ => return Err("cannot open the database: its URL must begin with sqlite:// or postgres://".into()),
+        _ => return Err(format!("cannot open the database: its URL must begin with {}", schemes()).into()),
     }
+    Ok(())
+}
+
+/// Those of the engines that were built in.
+fn schemes() -> String {
+    let engines = [
+        (cfg!(feature = "sqlite"), "sqlite://"),
+        (cfg!(feature = "postgres"), "postgres://"),
+        (cfg!(feature = "redis"), "redis://"),
+    ];
+    let built: Vec<_> = engines.into_iter().filter(|(built, _)| *built).map(|(_, scheme)| scheme).collect();
+    built.join(" or ")
+}
+
+/// Until it is done, or the process is told to stop. What is erased by then stays erased.
+async fn run_purge<S: Scan>(
+    store: &S,
+    ended_before: Duration,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Box<dyn Error>> {
+    let long_ago = OffsetDateTime::now_utc().checked_sub(ended_before.try_into()?);
+    let long_ago = long_ago.ok_or("--ended-before reaches back too far")?;
+    let Purged { sessions, erased, skipped } = tokio::select! {
+        purged = purge(store, long_ago) => purged?,
+        () = shutdown => return Err("stopped before it was done".into()),
+    };
+    writeln!(std::io::stdout(), "erased {erased} of {sessions} sessions, skipped {skipped}")?;
     Ok(())
 }
 
@@ -107,7 +144,8 @@ async fn serve_from<S: Store>(
     let Some(listener) = listener else { return Ok(()) };
     let started = Instant::now();
     let address = listener.local_addr()?;
-    let limits = Limits { lanes, ..Limits::default() };
+    let (queue, patience) = (config.queue, config.patience);
+    let limits = Limits { lanes, queue, patience, ..Limits::default() };
     let sessions = Sessions::start(store, config.policy, Arc::new(OffsetDateTime::now_utc), limits);
     let app = App { sessions: sessions.clone(), tokens: config.tokens, public_docs: config.public_docs };
 

@@ -12,6 +12,7 @@ mod postgres;
 mod postgres_harness;
 #[cfg(feature = "postgres")]
 mod postgres_open;
+mod purge;
 mod races;
 mod service;
 mod sqlite;
