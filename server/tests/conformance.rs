@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::harness::{Site, TOKEN, send};
+use crate::postgres_harness::Bouncer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_the_conformance_kit_is_answered_on_sqlite() {
@@ -23,6 +24,15 @@ async fn every_case_of_the_conformance_kit_is_answered_on_postgres() {
     let Some(site) = Site::postgres() else { return };
     let store = Postgres::open(&site.url(), &PostgresOptions::default()).await.unwrap();
     every_case_is_answered(&site, Arc::new(store)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_case_of_the_conformance_kit_is_answered_on_postgres_through_pgbouncer() {
+    let Some(site) = Site::postgres() else { return };
+    let port = site.url().rsplit([':', '/']).nth(1).unwrap().parse().unwrap();
+    let Some(bouncer) = Bouncer::start(port, "") else { return };
+    let store = Postgres::open(&bouncer.url(), &PostgresOptions::default()).await.unwrap();
+    every_case_is_answered(&site, store).await;
 }
 
 /// Over sockets, through the library: its clock and its policy are the case's.

@@ -137,11 +137,11 @@ async fn each_stored_link_has_its_line_in_the_log_though_its_client_hung_up(site
 }
 
 /// Clients that link a session each, again and again, to person 1, 2, 3 …
-struct Load {
-    sessions: Vec<String>,
+pub struct Load {
+    pub sessions: Vec<String>,
     clients: JoinSet<Progress>,
     stop: Arc<AtomicBool>,
-    accepted: Arc<AtomicUsize>,
+    pub accepted: Arc<AtomicUsize>,
     refused: Arc<AtomicBool>,
 }
 
@@ -155,7 +155,7 @@ struct Progress {
 }
 
 impl Load {
-    async fn start(client: &Client) -> Self {
+    pub async fn start(client: &Client) -> Self {
         let mut load = Self {
             sessions: Vec::new(),
             clients: JoinSet::new(),
@@ -197,7 +197,7 @@ impl Load {
     }
 
     /// Compares what the clients were told with what `server` holds; answers how many links were accepted.
-    async fn settle(self, server: &Client) -> usize {
+    pub async fn settle(self, server: &Client) -> usize {
         self.stop.store(true, Ordering::SeqCst);
         for progress in self.clients.join_all().await {
             let stored = server.chat(&progress.id).await;

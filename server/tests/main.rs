@@ -6,12 +6,10 @@ mod faults;
 mod harness;
 mod hostile;
 mod memory;
-#[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(feature = "postgres")]
 mod postgres_harness;
-#[cfg(feature = "postgres")]
 mod postgres_open;
+mod postgres_service;
 mod purge;
 mod races;
 mod service;

@@ -55,7 +55,7 @@ fn it_keeps_every_rule_of_the_kit_for_stores() {
 #[test]
 fn it_keeps_every_rule_of_the_kit_for_stores_through_pgbouncer() {
     let Some(cluster) = Cluster::start("") else { return };
-    if let Some(bouncer) = Bouncer::start(&cluster, "default_pool_size = 4") {
+    if let Some(bouncer) = Bouncer::start(cluster.port, "default_pool_size = 4") {
         it_keeps_every_rule(&bouncer.url());
     }
 }
@@ -202,7 +202,7 @@ async fn a_database_that_hangs_is_told_in_time_and_finds_no_pile_of_connections_
 async fn it_works_through_pgbouncer_in_transaction_mode() {
     let Some(cluster) = Cluster::start("") else { return };
     for settings in ["default_pool_size = 4", "default_pool_size = 4\nignore_startup_parameters = options"] {
-        let Some(bouncer) = Bouncer::start(&cluster, settings) else { return };
+        let Some(bouncer) = Bouncer::start(cluster.port, settings) else { return };
         cluster.execute("DROP TABLE IF EXISTS sessions, midsession_schema").await;
         let store = open(&bouncer.url()).await;
         a_write_is_conditional(&store).await;
@@ -356,7 +356,7 @@ async fn a_write_without_its_standby_is_not_acknowledged_nor_read_as_durable_and
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_an_administrator_cut_off_from_its_standby_is_not_acknowledged() {
     let Some(cluster) = Cluster::start("") else { return };
-    let Some(bouncer) = Bouncer::start(&cluster, "default_pool_size = 4") else { return };
+    let Some(bouncer) = Bouncer::start(cluster.port, "default_pool_size = 4") else { return };
     for (id, url) in [("a", cluster.url()), ("b", bouncer.url())] {
         cluster.set("synchronous_standby_names = ''").await;
         let store = open(&url).await;

@@ -190,7 +190,7 @@ impl Drop for Cluster {
     }
 }
 
-/// PgBouncer in transaction mode, in front of a cluster. Killed when dropped.
+/// PgBouncer in transaction mode, in front of the cluster at a port. Killed when dropped.
 pub struct Bouncer {
     child: Child,
     _folder: TempDir,
@@ -198,7 +198,7 @@ pub struct Bouncer {
 }
 
 impl Bouncer {
-    pub fn start(cluster: &Cluster, settings: &str) -> Option<Self> {
+    pub fn start(cluster: u16, settings: &str) -> Option<Self> {
         let paths = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer"];
         let program =
             required(paths.iter().map(Path::new).find(|path| path.is_file()), "PgBouncer (Debian: pgbouncer)")?;
@@ -207,10 +207,9 @@ impl Bouncer {
         std::fs::write(&users, "\"midsession\" \"\"\n").unwrap();
         let file = folder.path().join("pgbouncer.ini");
         let text = format!(
-            "[databases]\npostgres = host=127.0.0.1 port={} user=midsession\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+            "[databases]\npostgres = host=127.0.0.1 port={cluster} user=midsession\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\n\
              max_client_conn = 200\n{settings}\n",
-            cluster.port,
             users.display()
         );
         std::fs::write(&file, text).unwrap();
@@ -272,7 +271,7 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn signal(name: &str, processes: &[u32]) {
+pub fn signal(name: &str, processes: &[u32]) {
     // One of them may have gone by itself.
     let _ = Command::new("kill").arg(format!("-{name}")).args(processes.iter().map(u32::to_string)).output();
 }

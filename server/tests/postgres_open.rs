@@ -1,17 +1,16 @@
 //! How the PostgreSQL engine starts: TLS, rights, waiting, and what it refuses or warns of.
 
-use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use midsession_server::{Postgres, PostgresOpenError, PostgresOptions, Store, Written};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::time::sleep;
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::postgres_harness::{Bouncer, Cluster, free_port, link, start};
+use crate::harness::{Server, TOKEN, command};
+use crate::postgres_harness::{Cluster, free_port, link, signal, start, until};
 
 fn impatient() -> PostgresOptions {
     PostgresOptions { start: Duration::from_secs(2), ..PostgresOptions::default() }
@@ -213,56 +212,60 @@ async fn what_cannot_be_waited_for_is_said_at_once() {
     assert_eq!(refusal(&nobody).await, "it was not ready in time: connection refused");
 }
 
-/// What the log was told.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// The server's binary on `url`, with its arguments, and what it has to say in `log`.
+fn spawn(url: &str, arguments: &[&str], log: &Path) -> Child {
+    let log = std::fs::File::create(log).unwrap();
+    let mut command = command();
+    command.args(["--database-url", url, "--listen", "127.0.0.1:0", "--token", TOKEN]).args(arguments);
+    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
 
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-/// On one thread, whose log it is.
-#[tokio::test]
-async fn a_start_warns_of_what_may_lose_links_and_says_what_it_waits_for() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_warns_of_what_may_lose_links() {
     let Some(cluster) = Cluster::start("") else { return };
-    let Some(bouncer) = Bouncer::start(&cluster, "") else { return };
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-
-    Postgres::open(&cluster.url(), &impatient()).await.unwrap();
-    assert!(!lines.text().contains("synchronous_commit"), "{}", lines.text());
+    let folder = TempDir::new().unwrap();
+    let warning = "synchronous_commit is off: a crash of the database loses links that were answered 202";
+    let server = Server::start(&cluster.url(), "30s", &folder.path().join("on"));
+    assert!(!server.log().contains(warning), "{}", server.log());
     cluster.execute("ALTER DATABASE postgres SET synchronous_commit = off").await;
-    for url in [cluster.url(), bouncer.url()] {
-        lines.0.lock().unwrap().clear();
-        Postgres::open(&url, &impatient()).await.unwrap();
-        let warning = "synchronous_commit is off: a crash of the database loses links that were answered 202";
-        assert!(lines.text().contains(warning), "{}", lines.text());
-    }
-    lines.0.lock().unwrap().clear();
-    cluster.kill();
-    refusal(&cluster.url().replace("midsession@", "midsession:secret@")).await;
-    let text = lines.text();
-    assert_eq!(text.matches("waiting for the database").count(), 1, "{text}");
-    assert!(text.contains("connection refused") && !text.contains("secret"), "{text}");
+    let server = Server::start(&cluster.url(), "30s", &folder.path().join("off"));
+    assert!(server.log().contains(warning), "{}", server.log());
+}
+
+#[test]
+fn a_server_that_waits_for_its_database_says_so_once_and_stops_at_once_when_it_is_told() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("log");
+    let url = format!("postgres://midsession:secret@127.0.0.1:{}/postgres", free_port());
+    let mut server = spawn(&url, &[], &log);
+    let said = || std::fs::read_to_string(&log).unwrap();
+    until("the server waits", || said().contains("waiting for the database"));
+    std::thread::sleep(Duration::from_secs(1));
+    signal("TERM", &[server.id()]);
+    let asked = Instant::now();
+    assert!(server.wait().unwrap().success());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert_eq!(said().matches("waiting for the database").count(), 1, "{}", said());
+    assert!(said().contains("connection refused") && !said().contains("secret"), "{}", said());
+}
+
+#[test]
+fn a_server_names_the_parameter_that_it_does_not_know() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("log");
+    let mut server = spawn("postgres://midsession:secret@127.0.0.1/db?sslmod=marker", &[], &log);
+    assert!(!server.wait().unwrap().success());
+    let said = std::fs::read_to_string(&log).unwrap();
+    let line = "midsession-server: cannot open the database: the parameter `sslmod` of its URL is unknown\n";
+    assert_eq!(said, line);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_makes_the_tables_and_ends() {
+    let Some(cluster) = Cluster::start("") else { return };
+    let folder = TempDir::new().unwrap();
+    let mut migration = spawn(&cluster.url(), &["migrate"], &folder.path().join("log"));
+    assert!(migration.wait().unwrap().success());
+    cluster.until("SELECT COUNT(*) FROM midsession_schema", |versions| versions == 1).await;
+    cluster.until("SELECT COUNT(*) FROM sessions", |sessions| sessions == 0).await;
 }
