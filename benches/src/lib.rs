@@ -10,6 +10,7 @@ use time::macros::datetime;
 
 pub mod handwritten;
 pub mod scale;
+pub mod work;
 
 /// The published sample of a request's body.
 pub const BODY: &[u8] = br#"{"identifier": "unique_external_id", "name": "John Doe", "email": "johndoe@example.com", "phone": "123-456-7890"}"#;
@@ -58,7 +59,7 @@ pub fn linked_chat() -> AnySession {
     linked.expect("the first link").into_session().into()
 }
 
-/// A plain struct for the body, as it is usually written. It looks borrowed, but for an `Option<Cow>` serde copies.
+/// A plain struct for the body, as it is usually written. It looks borrowed, but serde copies for an `Option<Cow>`.
 #[derive(Deserialize)]
 pub struct ParseOnly<'a> {
     /// The person's unique external id.
@@ -71,9 +72,9 @@ pub struct ParseOnly<'a> {
     pub phone: Option<Cow<'a, str>>,
 }
 
-/// The least that anyone who uses `serde_json` can do with a body: text found, checked to be UTF-8, and lent.
+/// The least that anyone who uses `serde_json` can do with a body: text found, checked to be UTF-8, and borrowed.
 #[derive(Deserialize)]
-pub struct ParseLent<'a> {
+pub struct ParseBorrowed<'a> {
     /// The person's unique external id.
     #[serde(borrow)]
     pub identifier: Option<Text<'a>>,
@@ -88,7 +89,7 @@ pub struct ParseLent<'a> {
     pub phone: Option<Text<'a>>,
 }
 
-/// Text that is lent where it can be: serde lends to a field that is a `Cow`.
+/// Text that is borrowed where it can be: serde borrows only for a field that is a `Cow` itself.
 #[derive(Deserialize)]
 pub struct Text<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
@@ -97,8 +98,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parse_lent_copies_nothing() {
-        let parsed: ParseLent = serde_json::from_slice(BODY).unwrap();
+    fn parse_borrowed_copies_nothing() {
+        let parsed: ParseBorrowed = serde_json::from_slice(BODY).unwrap();
         for field in [parsed.identifier, parsed.name, parsed.email, parsed.phone] {
             assert!(matches!(field, Some(Text(Cow::Borrowed(_)))));
         }

@@ -10,11 +10,10 @@ use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion};
 use governor::clock::{Clock, FakeRelativeClock};
 use governor::{Quota, RateLimiter};
-use midsession::{Answer, AnySession, CommType, LinkRequest, Session, apply_link};
+use midsession::{AnySession, CommType, Session, apply_link};
 use midsession_benches::scale::{NUMBERS, RandomIds, id, linked_sessions};
 use midsession_benches::{
-    AFTER, BODY, INSIDE, INTERVAL, LINKED_AT, POLICY, ParseLent, ParseOnly, handwritten, linked_chat, sample_end_user,
-    sample_request,
+    AFTER, BODY, INSIDE, INTERVAL, LINKED_AT, POLICY, handwritten, linked_chat, sample_end_user, sample_request, work,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,14 +42,7 @@ type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
 fn request(mut group: Group) {
     let session = AnySession::from(Session::start(CommType::Chat));
-    group.bench_function("midsession", |bencher| {
-        bencher.iter(|| {
-            let request: LinkRequest = serde_json::from_slice(black_box(BODY)).expect("the sample is JSON");
-            let request = request.with_comm_type(black_box("chat"));
-            let decision = apply_link(black_box(Some(&session)), &request, black_box(&POLICY), black_box(AFTER));
-            (Answer::from(&decision), decision)
-        });
-    });
+    group.bench_function("midsession", |bencher| bencher.iter(|| work::request(&session, AFTER)));
     let session = handwritten::Session {
         comm_type: "chat".to_owned(),
         crm_supported: true,
@@ -65,12 +57,8 @@ fn request(mut group: Group) {
             handwritten::link(session, black_box("chat"), black_box(BODY), black_box(INTERVAL), black_box(AFTER))
         });
     });
-    group.bench_function("parse_only", |bencher| {
-        bencher.iter(|| serde_json::from_slice::<ParseOnly>(black_box(BODY)));
-    });
-    group.bench_function("parse_lent", |bencher| {
-        bencher.iter(|| serde_json::from_slice::<ParseLent>(black_box(BODY)));
-    });
+    group.bench_function("parse_only", |bencher| bencher.iter(work::parse_only));
+    group.bench_function("parse_borrowed", |bencher| bencher.iter(work::parse_borrowed));
 }
 
 fn apply(mut group: Group) {
@@ -81,11 +69,7 @@ fn apply(mut group: Group) {
         ("duplicate", linked_chat(), INSIDE),
         ("ended", anonymous.end(LINKED_AT), AFTER),
     ] {
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| {
-                apply_link(black_box(Some(&session)), black_box(&request), black_box(&POLICY), black_box(now))
-            });
-        });
+        group.bench_function(name, |bencher| bencher.iter(|| work::apply(&session, &request, now)));
     }
 }
 
@@ -93,9 +77,7 @@ fn decide(mut group: Group) {
     let AnySession::Active(session) = linked_chat() else { unreachable!("it goes on") };
     let end_user = sample_end_user();
     for (name, now) in [("accept", AFTER), ("duplicate", INSIDE)] {
-        group.bench_function(name, |bencher| {
-            bencher.iter(|| black_box(&session).link(black_box(&end_user), black_box(&POLICY), black_box(now)));
-        });
+        group.bench_function(name, |bencher| bencher.iter(|| work::decide(&session, &end_user, now)));
     }
     group.bench_function("floor", |bencher| {
         bencher.iter(|| (black_box(INSIDE) - black_box(LINKED_AT)).unsigned_abs() < black_box(INTERVAL));
@@ -177,13 +159,13 @@ rust_fsm::state_machine! {
 
 fn session(mut group: Group) {
     let session = linked_chat();
-    let json = serde_json::to_string(&session).expect("a session is JSON");
+    let json = work::json_out(&session);
     group.bench_function("start", |bencher| bencher.iter(|| Session::start(black_box(CommType::Chat))));
     group.bench_function("end", |bencher| {
         bencher.iter_batched(|| session.clone(), |session| session.end(black_box(AFTER)), BatchSize::SmallInput);
     });
-    group.bench_function("json_out", |bencher| bencher.iter(|| serde_json::to_string(black_box(&session))));
-    group.bench_function("json_in", |bencher| bencher.iter(|| serde_json::from_str::<AnySession>(black_box(&json))));
+    group.bench_function("json_out", |bencher| bencher.iter(|| work::json_out(&session)));
+    group.bench_function("json_in", |bencher| bencher.iter(|| work::json_in(&json)));
 }
 
 fn scale(mut group: Group) {
