@@ -1,4 +1,4 @@
-//! How long everything takes, beside its peers; at the end, the aims with this run's ratios, and the plot of the scale.
+//! How long everything takes, beside its peers; at the end, the tables of the README and the plot of the scale.
 
 mod report;
 
