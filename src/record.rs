@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess};
 use serde::ser::{self, Serialize, SerializeMap, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -92,12 +92,7 @@ impl<'de> FromAny<'de> for Record<'de> {
 
     fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut record = Self::default();
-        read_fields!(
-            map into record: state, comm_type, crm_support, end_user, last_linked_at, ended_at, revision;
-            unknown: {
-                map.next_value::<IgnoredAny>()?;
-            }
-        )
+        read_fields!(map into record: state, comm_type, crm_support, end_user, last_linked_at, ended_at, revision)
     }
 }
 
@@ -128,6 +123,8 @@ impl Record<'_> {
     }
 }
 
+type Parse<T> = fn(&str) -> Option<T>;
+
 struct Revision(u64);
 
 impl<'de> Deserialize<'de> for Revision {
@@ -137,19 +134,11 @@ impl<'de> Deserialize<'de> for Revision {
     }
 }
 
-fn required<T>(
-    param: &Param<'_>,
-    field: &'static str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<T, RecordError> {
+fn required<T>(param: &Param<'_>, field: &'static str, parse: Parse<T>) -> Result<T, RecordError> {
     optional(param, field, parse)?.ok_or(RecordError::Missing(field))
 }
 
-fn optional<T>(
-    param: &Param<'_>,
-    field: &'static str,
-    parse: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, RecordError> {
+fn optional<T>(param: &Param<'_>, field: &'static str, parse: Parse<T>) -> Result<Option<T>, RecordError> {
     if param.is_blank() {
         return Ok(None);
     }

@@ -1,6 +1,6 @@
 use alloc::borrow::Cow;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess};
+use serde::de::{Deserialize, Deserializer, MapAccess};
 use validator::{Validate, ValidationError, ValidationErrors};
 
 use crate::end_user::Fields;
@@ -161,9 +161,7 @@ impl<'de: 'a, 'a> FromAny<'de> for LinkRequest<'a> {
 
     fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut request = Self::default();
-        read_fields!(map into request: comm_type, identifier, name, email, phone; unknown: {
-            map.next_value::<IgnoredAny>()?;
-        })
+        read_fields!(map into request: comm_type, identifier, name, email, phone)
     }
 }
 

@@ -97,7 +97,7 @@ impl Session<Active> {
     /// The same session with an end user who is known from the start.
     ///
     /// This is not a link: it starts no duplicate interval, and the revision does not change. If the session was linked
-    /// before, the end user is replaced and the interval goes on.
+    /// before, the end user is replaced and the interval continues.
     #[must_use]
     pub fn with_end_user(self, end_user: EndUser) -> Self {
         Self { end_user: Some(end_user), ..self }

@@ -47,10 +47,16 @@ pub(crate) fn any<'de, T: FromAny<'de>, D: Deserializer<'de>>(deserializer: D) -
     deserializer.deserialize_any(AnyVisitor { refused: &Cell::new(false), value: PhantomData })
 }
 
-/// Reads an object's fields into the fields of `$record` with the same names. `$unknown` runs for any other name.
+/// Reads an object's fields into the fields of `$record` with the same names. `$unknown` runs for any other name; without
+/// it, such a field is skipped.
 ///
 /// A field given twice is an error, because to choose one of the two would be a guess.
 macro_rules! read_fields {
+    ($map:ident into $record:ident: $($field:ident),+) => {
+        $crate::wire::read_fields!($map into $record: $($field),+; unknown: {
+            $map.next_value::<serde::de::IgnoredAny>()?;
+        })
+    };
     ($map:ident into $record:ident: $($field:ident),+; unknown: $unknown:expr) => {{
         #[derive(strum::EnumString)]
         #[allow(non_camel_case_types, reason = "named as the fields are")]

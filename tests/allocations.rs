@@ -2,7 +2,7 @@
 //!
 //! A program of its own, because `allocation-counter` replaces the allocator; it counts each thread by itself. The bodies
 //! are such as `serde_json` can lend: it allocates to undo escapes (`\n`), and to skip an array or object of an unknown
-//! key. `validator` allocates to judge the e-mail addresses left to it: those with address literals or IDN.
+//! key. `validator` allocates to check the e-mail addresses left to it: those with address literals or IDN.
 
 use core::time::Duration;
 

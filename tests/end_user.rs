@@ -99,7 +99,7 @@ fn no_field_takes_control_characters() {
 }
 
 #[test]
-fn email_is_validators_to_judge() {
+fn email_follows_validators_rule() {
     let addresses = [
         ("johndoe@example.com", true),
         ("a@[127.0.0.1]", true),
@@ -128,7 +128,7 @@ fn a_blank_identifier_is_missing_and_a_blank_optional_field_is_absent() {
             assert_eq!(set(field, blank), Ok(None));
         }
         let known = end_user("id-1").with_name("John").unwrap();
-        assert_eq!(known.with_name(blank).unwrap(), end_user("id-1"), "the last word on a field stands");
+        assert_eq!(known.with_name(blank).unwrap(), end_user("id-1"), "the last value of a field counts");
     }
 }
 

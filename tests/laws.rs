@@ -95,7 +95,7 @@ fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     Ok(())
 }
 
-/// The session after a trip through the store; none if it holds a time that RFC 3339 cannot write.
+/// The session after a trip through the store; `None` if it has a time that RFC 3339 cannot write.
 fn reread(session: &AnySession) -> Option<AnySession> {
     let stored = serde_json::to_string(session).ok()?;
     let reread = serde_json::from_str(&stored).unwrap();

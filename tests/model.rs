@@ -196,7 +196,7 @@ pub fn read_body(body: &Json) -> LinkRequest<'static> {
     }
 }
 
-/// Whether a stored record breaks no rule, judged naively from the value.
+/// Whether a stored record follows every rule, checked naively on the value.
 pub fn is_session(record: &Json) -> bool {
     let text = |field: &str| record.get(field).and_then(Json::as_str).unwrap_or_default();
     let time = |field: &str| OffsetDateTime::parse(text(field), &Rfc3339).is_ok();

@@ -25,7 +25,7 @@ fn it_fits_a_typed_extractor_and_the_decision() {
 }
 
 #[test]
-fn without_a_comm_type_it_is_decided_as_it_stands() {
+fn it_is_decided_without_a_comm_type_of_the_transport_too() {
     let owned = OwnedLinkRequest::default();
     assert!(owned.validate().is_err());
     assert_eq!(apply_link(None, &owned, &POLICY, NOW).map_err(|error| error.kind().as_str()), Err("missing_param"));

@@ -195,7 +195,7 @@ fn a_value_in_memory_reads_like_the_text_it_came_from() {
 }
 
 #[test]
-fn text_of_nothing_but_white_space_counts_as_blank_whoever_built_it() {
+fn text_of_only_white_space_counts_as_blank_even_if_built_by_hand() {
     let blank = || Param::Text(" \u{3000}".into());
     assert!(blank().is_blank());
     assert_eq!(blank().as_text(), None);
