@@ -39,7 +39,7 @@
 //!
 //! # Two kinds of cases
 //! - [`Kind::Contract`]: the contract answers, and every byte of the answer counts.
-//! - [`Kind::Transport`]: bytes that are no JSON, a field given twice, a path that is no [`Endpoint`](crate::Endpoint), a
+//! - [`Kind::Transport`]: bytes that are no JSON, a field given twice, a path that is no [`Endpoint`], a
 //!   method other than POST. The answer is the transport's own, but it is a 4xx, and nothing is stored.
 //!
 //! Outside the kit, and yours to decide and to test: the content type (every request is meant to have `application/json`),
