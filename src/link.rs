@@ -12,9 +12,9 @@ use crate::{
 ///
 /// ![The first check that says yes gives the answer; if none does, the link is accepted.][decision.svg]
 ///
-/// `session` is what your store holds under the request's id, `None` if it holds nothing; `now` is your clock's time.
-/// Nothing is changed: on [`Accepted`], store its session; on a refusal there is nothing to store. After a lost race
-/// (see [`Session::revision`]) put the same request to the session as it is now.
+/// `session` is what your store has under the request's id, or `None`. `now` is the time of your clock. Nothing is changed:
+/// if the link is accepted, store the session of [`Accepted`]; if it is refused, there is nothing to store. After a lost
+/// race (see [`Session::revision`]), decide the same request again on the session as it is now.
 ///
 /// ```
 /// use core::time::Duration;
@@ -40,10 +40,12 @@ use crate::{
 /// ```
 ///
 /// # Errors
-/// The first that holds, in this order:
-/// - [`LinkError::MissingParam`]: the comm type is blank; then: the identifier is.
-/// - [`LinkError::InvalidParam`]: a field is present but unacceptable (*ours*).
-/// - [`LinkError::NotFound`]: the comm type is neither `call` nor `chat`; the session is unknown, or of the other one.
+/// The first of these that applies:
+/// - [`LinkError::MissingParam`]: the comm type is blank.
+/// - [`LinkError::MissingParam`]: the identifier is blank.
+/// - [`LinkError::InvalidParam`]: a field is present but not valid (*ours*).
+/// - [`LinkError::NotFound`]: the comm type is neither `call` nor `chat`.
+/// - [`LinkError::NotFound`]: the session is unknown (*ours*), or has the other comm type.
 /// - [`LinkError::AlreadyEnded`]: the session has ended.
 /// - [`LinkError::UnsupportedCrm`]: its CRM does not support end-user updates.
 /// - [`LinkError::Duplicate`]: `now` is inside the duplicate interval of the last accepted link.

@@ -265,8 +265,8 @@ impl Session<Ended> {
 /// - a time of the last link without an end user;
 /// - a known field given twice.
 ///
-/// These errors name the field and never repeat its value. What an e-mail address is, is not checked again: what was
-/// stored once can always be read. Serialising fails on:
+/// These errors name the field and never repeat its value. E-mail addresses are not validated again, so what was stored
+/// once can always be read. Serialising fails on:
 /// - a time that RFC 3339 cannot write, such as one before the year 0.
 ///
 /// The enum is exhaustive on purpose: the contract has no third state.
