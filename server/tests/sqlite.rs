@@ -6,12 +6,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use midsession_server::Sqlite;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::harness::{Client, Server, Site, TOKEN, command, is_root};
+use crate::store_kit;
+
+#[test]
+fn it_keeps_each_rule_of_the_kit_for_stores_in_a_file_and_in_memory() {
+    let site = Site::sqlite();
+    for url in [site.url().as_str(), "sqlite::memory:"] {
+        let runtime = Runtime::new().unwrap();
+        let store = runtime.block_on(Sqlite::open(url, Duration::from_secs(2))).unwrap();
+        store_kit::check(&runtime, store);
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_file_is_readable_by_its_owner_only() {
@@ -101,7 +114,12 @@ async fn a_file_that_was_deleted_or_replaced_is_not_written_to() {
 async fn assert_unavailable(client: &Client, id: &str) {
     assert_eq!(client.link(id, "id-2").await.0, 503);
     assert_eq!(client.get(&format!("chats/{id}")).await, 503);
-    assert_eq!(client.health().await, 503);
+    let asked = Instant::now();
+    // It probes once a second.
+    while client.health().await != 503 {
+        assert!(asked.elapsed() < Duration::from_secs(30), "it is said to be healthy");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
