@@ -120,7 +120,10 @@ fn both_ends_of_intervals_and_of_time_come_up() {
             assert!(policies.iter().any(|policy| policy.scope() == *scope));
         }
     }
-    for moments in [sample(strategies::moment()), from_bytes(midsession::arbitrary_moment)] {
+    let moments = sample(strategies::moment_in_any_offset());
+    assert!(moments.iter().any(|moment| moment.offset().is_negative()));
+    assert!(moments.iter().any(|moment| moment.offset().is_positive()));
+    for moments in [moments, sample(strategies::moment()), from_bytes(midsession::arbitrary_moment)] {
         for end in [EARLIEST, LATEST] {
             assert!(moments.contains(&end), "{end}");
         }

@@ -42,6 +42,7 @@ fn replay(History { policy, steps }: &History, slip: Option<Slip>) -> bool {
             AnySession::from(Session::start(session.comm_type()).with_crm_support(session.crm_support()))
         };
         let after = match action {
+            Action::Start(_) if slip.is_none() && before.is_some() => panic!("a session starts once"),
             Action::Start(session) if has(Slip::KnownPersonForgotten) => Some(anonymous(&session.clone().into())),
             Action::Start(session) => Some(session.clone().into()),
             Action::End if has(Slip::EndsForgotten) => before,

@@ -303,11 +303,24 @@ fn every_broken_store_is_found_and_no_rule_is_idle() {
     assert!(idle.is_empty(), "no broken store breaks {idle:?}");
 }
 
-/// Keeps what the kit writes.
-#[derive(Default)]
+/// Keeps what the kit does.
 struct Recorder {
-    store: Option<Memory>,
-    changes: Vec<Change>,
+    store: Memory,
+    /// How many of the ids of each read are stored, and how many are not.
+    reads: Vec<(usize, usize)>,
+    /// The batches, with their answers.
+    batches: Vec<(Vec<Change>, Vec<bool>)>,
+}
+
+impl Recorder {
+    /// After all rules.
+    fn new() -> Self {
+        let mut recorder = Self { store: Memory::new(None), reads: Vec::new(), batches: Vec::new() };
+        for rule in Rule::ALL {
+            rule.check(&mut recorder).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+        }
+        recorder
+    }
 }
 
 impl Driver for Recorder {
@@ -316,30 +329,52 @@ impl Driver for Recorder {
     fn read(&mut self, ids: &[&str]) -> Result<Vec<Option<String>>, &'static str> {
         assert!((1..=512).contains(&ids.len()), "{}", ids.len());
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an id is asked for twice");
-        self.store.get_or_insert_with(|| Memory::new(None)).read(ids)
+        let records = self.store.read(ids)?;
+        let stored = records.iter().flatten().count();
+        self.reads.push((stored, ids.len() - stored));
+        Ok(records)
     }
 
     fn write(&mut self, changes: &[Change]) -> Result<Vec<bool>, &'static str> {
         assert!((1..=512).contains(&changes.len()), "{}", changes.len());
         let ids: BTreeSet<&str> = changes.iter().map(|change| change.id.as_str()).collect();
         assert_eq!(ids.len(), changes.len(), "an id is written twice");
-        self.changes.extend_from_slice(changes);
-        self.store.get_or_insert_with(|| Memory::new(None)).write(changes)
+        let answers = self.store.write(changes)?;
+        self.batches.push((changes.to_vec(), answers.clone()));
+        Ok(answers)
     }
 
     fn race(&mut self, writers: &[Vec<Change>]) -> Result<Vec<Vec<bool>>, &'static str> {
+        let ends = |changes: &[Change]| [changes.first(), changes.last()].map(|change| change.unwrap().id.clone());
+        if writers[0].len() > 1 {
+            assert!(ends(&writers[0])[0].ends_with("-0"));
+            for (number, changes) in writers.iter().enumerate() {
+                let mut expected = ends(&writers[0]);
+                expected.rotate_left(number % 2);
+                assert_eq!(ends(changes), expected, "every other writer goes the other way round");
+            }
+        }
         writers.iter().map(|changes| self.write(changes)).collect()
     }
 }
 
 #[test]
+fn batches_are_mixed() {
+    let Recorder { reads, batches, .. } = Recorder::new();
+    assert!(reads.iter().any(|&(stored, absent)| stored > 300 && absent > 100));
+    let of_batch_rule =
+        |changes: &[Change]| changes.len() > 1 && changes.iter().all(|change| change.id.starts_with("batch-"));
+    let (changes, answers) = batches.iter().find(|(changes, _)| of_batch_rule(changes)).unwrap();
+    let expecting = |revision| changes.iter().filter(|change| change.expected == revision).count();
+    assert_eq!([None, Some(2), Some(3)].map(expecting), [16, 8, 16], "inserts, stale updates, other updates");
+    assert_eq!(answers.iter().filter(|written| **written).count(), 16);
+}
+
+#[test]
 fn what_the_kit_writes_is_legal_and_reaches_every_limit() {
-    let mut recorder = Recorder::default();
-    for rule in Rule::ALL {
-        rule.check(&mut recorder).unwrap_or_else(|mismatch| panic!("{mismatch}"));
-    }
+    let changes: Vec<Change> = Recorder::new().batches.into_iter().flat_map(|(changes, _)| changes).collect();
     let mut sessions = Vec::new();
-    for Change { id, revision, record, .. } in &recorder.changes {
+    for Change { id, revision, record, .. } in &changes {
         assert!(Endpoint::new(CommType::Chat, id).is_some(), "{id}");
         let session: AnySession = serde_json::from_str(record).unwrap();
         assert_eq!(session.revision(), *revision, "{id}");
@@ -365,7 +400,7 @@ fn what_the_kit_writes_is_legal_and_reaches_every_limit() {
     assert!(moments.iter().any(|at| at.nanosecond() % 1000 != 0));
     let revisions: BTreeSet<u64> = sessions.iter().map(AnySession::revision).collect();
     assert!(revisions.is_superset(&[0, i64::MAX.unsigned_abs() + 1, u64::MAX].into()), "{revisions:?}");
-    let lengths: BTreeSet<usize> = recorder.changes.iter().map(|change| change.id.len()).collect();
+    let lengths: BTreeSet<usize> = changes.iter().map(|change| change.id.len()).collect();
     assert!(lengths.is_superset(&[1, limits::SESSION_ID_MAX_CHARS].into()), "{lengths:?}");
 }
 

@@ -281,7 +281,7 @@ impl<D: Driver> Check<'_, D> {
         self.all_stored(&changes)?;
         for form in &changes {
             let mut updated = Change { id: format!("{}-updated", form.id), ..form.clone() };
-            let plain = plain(&updated.id, !updated.revision);
+            let plain = plain(&updated.id, 7);
             self.insert(&plain)?;
             updated.expected = Some(plain.revision);
             self.written(&updated, true)?;
@@ -299,7 +299,7 @@ impl<D: Driver> Check<'_, D> {
         }
         for &expected in &revisions {
             for current in stored.iter().filter(|current| current.revision != expected) {
-                self.written(&Change { expected: Some(expected), ..plain(&current.id, !expected) }, false)?;
+                self.written(&Change { expected: Some(expected), ..plain(&current.id, 7) }, false)?;
             }
         }
         self.all_stored(&stored)?;
