@@ -12,6 +12,10 @@ mod postgres_open;
 mod postgres_service;
 mod purge;
 mod races;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod redis_harness;
 mod service;
 mod sqlite;
 mod store_kit;
