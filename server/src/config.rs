@@ -31,6 +31,10 @@ pub struct Config {
     pub queue: usize,
     /// The most connections to one PostgreSQL server.
     pub database_connections: usize,
+    /// How long one read or write of the database may take.
+    pub database_timeout: Duration,
+    /// How long a start waits for a PostgreSQL database that is not ready.
+    pub database_wait: Duration,
     /// What requests must show one of.
     pub tokens: Tokens,
     /// The one of them that was given by itself.
@@ -91,8 +95,21 @@ struct Flags {
     #[arg(long, env = "MIDSESSION_QUEUE", default_value = "2048")]
     queue: usize,
     /// The most connections to one PostgreSQL server: at least 2
-    #[arg(long, env = "MIDSESSION_DATABASE_CONNECTIONS", default_value = "16")]
+    #[arg(long, env = "MIDSESSION_DATABASE_CONNECTIONS", default_value = "16", global = true)]
     database_connections: usize,
+    /// How long one read or write of the database may take, at most half of the patience; two fifths of it if it is not
+    /// given
+    #[arg(long, env = "MIDSESSION_DATABASE_TIMEOUT", value_parser = humantime::parse_duration)]
+    database_timeout: Option<Duration>,
+    /// How long a start waits for a PostgreSQL database that is not ready
+    #[arg(
+        long,
+        env = "MIDSESSION_DATABASE_WAIT",
+        default_value = "30s",
+        value_parser = humantime::parse_duration,
+        global = true
+    )]
+    database_wait: Duration,
     /// A bearer token that requests may show: at least 16 characters
     #[arg(long, env = "MIDSESSION_TOKEN", hide_env_values = true)]
     token: Option<String>,
@@ -141,6 +158,12 @@ impl Config {
         if tokens.is_empty() && task == Task::Serve {
             return Err("no token: set MIDSESSION_TOKEN or --token-file".to_owned());
         }
+        let database_timeout = flags.database_timeout.unwrap_or(flags.patience * 2 / 5);
+        if database_timeout > flags.patience / 2 {
+            return Err(
+                "--database-timeout may be at most half of --patience, so that a write can be looked up".to_owned()
+            );
+        }
         let connections = ConnectionLimits {
             connections: connections(flags.max_connections)?,
             idle: flags.idle_timeout,
@@ -155,6 +178,8 @@ impl Config {
             patience: flags.patience,
             queue: flags.queue,
             database_connections: flags.database_connections,
+            database_timeout,
+            database_wait: flags.database_wait,
             tokens: Tokens::new(tokens),
             token,
             token_file: flags.token_file,

@@ -57,8 +57,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     tokio::spawn(read_tokens_again(hangup, config.tokens.clone(), config.token.clone(), config.token_file.clone()));
 
     let url = &config.database_url;
-    // Less than half of a request's patience, which is what one call of the store may take.
-    let timeout = config.patience * 2 / 5;
+    let timeout = config.database_timeout;
     match url.split_once(':') {
         #[cfg(feature = "sqlite")]
         Some(("sqlite", _)) => {
@@ -72,8 +71,8 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
         }
         #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => {
-            let connections = config.database_connections;
-            let options = PostgresOptions { connections, timeout, ..PostgresOptions::default() };
+            let (connections, start) = (config.database_connections, config.database_wait);
+            let options = PostgresOptions { connections, timeout, start };
             let Some(store) = opened(Postgres::open(url, &options), &mut shutdown).await? else { return Ok(()) };
             match config.task {
                 Task::Purge { ended_before } => run_purge(&store, ended_before, shutdown).await?,

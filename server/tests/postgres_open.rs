@@ -123,15 +123,18 @@ async fn tls_verifies_what_the_url_asks_for_and_says_in_one_line_why_it_fails() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_may_only_select_insert_and_update_is_enough_for_tables_made_beforehand() {
     let Some(cluster) = Cluster::start("") else { return };
-    cluster.execute("CREATE ROLE server LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
-    let url = cluster.url().replace("midsession@", "server@");
+    cluster.execute("CREATE ROLE midsession_server LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
+    let url = cluster.url().replace("midsession@", "midsession_server@");
     let missing = "its tables are missing or old, and this user may not make them: migrate it as a user who may";
     assert_eq!(refusal(&url).await, missing);
 
-    Postgres::migrate(&cluster.url(), &impatient()).await.unwrap();
-    cluster.execute("GRANT SELECT ON midsession_schema TO server; GRANT SELECT, INSERT ON sessions TO server").await;
-    assert_eq!(refusal(&url).await, "this user lacks the right to UPDATE in the table sessions");
-    cluster.execute("GRANT UPDATE ON sessions TO server").await;
+    // As the README has it, which ends with the right to write.
+    let readme = include_str!("../README.md");
+    let sql = readme.split("```sql\n").find(|block| block.starts_with("CREATE TABLE midsession_schema")).unwrap();
+    let (tables, grant) = sql.split("```").next().unwrap().trim_end().rsplit_once('\n').unwrap();
+    cluster.execute(tables).await;
+    assert_eq!(refusal(&url).await, "this user lacks the right to SELECT in the table sessions");
+    cluster.execute(grant).await;
     let store = Postgres::open(&url, &impatient()).await.unwrap();
     assert_eq!(store.write(&[start("a")]).await.unwrap(), [Written::Yes]);
     assert_eq!(store.write(&[link("a", 0, "someone")]).await.unwrap(), [Written::Yes]);
@@ -258,6 +261,18 @@ fn a_server_names_the_parameter_that_it_does_not_know() {
     let said = std::fs::read_to_string(&log).unwrap();
     let line = "midsession-server: cannot open the database: the parameter `sslmod` of its URL is unknown\n";
     assert_eq!(said, line);
+}
+
+#[test]
+fn a_server_gives_up_its_wait_after_the_time_it_was_given() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("log");
+    let url = format!("postgres://midsession@127.0.0.1:{}/postgres", free_port());
+    let mut server = spawn(&url, &["--database-wait", "500ms", "--database-connections", "2"], &log);
+    assert!(!server.wait().unwrap().success());
+    let said = std::fs::read_to_string(&log).unwrap();
+    let line = "midsession-server: cannot open the database: it was not ready in time: connection refused\n";
+    assert!(said.ends_with(line), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
