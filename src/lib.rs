@@ -1,5 +1,7 @@
 //! Mid-session authentication for contact centres, as one pure crate.
 //!
+//! [Wrapping it]: crate::wrapping
+//! [Testing it]: crate::testing
 //! [The server]: https://docs.rs/crate/midsession/latest/source/server/README.md
 //! [Performance]: https://docs.rs/crate/midsession/latest/source/benches/README.md
 //! [Contributing]: https://docs.rs/crate/midsession/latest/source/CONTRIBUTING.md
