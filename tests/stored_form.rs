@@ -114,6 +114,25 @@ fn a_field_of_the_wrong_kind_is_refused_by_name() {
 }
 
 #[test]
+fn a_revision_of_the_wrong_kind_is_refused_by_name_in_a_binary_format_too() {
+    use ciborium::Value;
+
+    let stored = serde_json::from_str::<serde_json::Map<_, _>>(&forged("revision", "2")).unwrap();
+    let field =
+        |(name, value): (&String, &serde_json::Value)| (name.as_str().into(), Value::serialized(value).unwrap());
+    for wrong in [Value::from(-5550), Value::from(555.5), Value::from("5550"), Value::from(true), Value::Array(vec![])]
+    {
+        let mut fields: Vec<(Value, Value)> =
+            stored.iter().filter(|(name, _)| *name != "revision").map(field).collect();
+        fields.push(("revision".into(), wrong));
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&Value::Map(fields), &mut bytes).unwrap();
+        let error = ciborium::from_reader::<AnySession, _>(&bytes[..]).unwrap_err().to_string();
+        assert!(error.contains("`revision` of the stored session is invalid") && !error.contains("555"), "{error}");
+    }
+}
+
+#[test]
 fn a_time_that_is_not_rfc_3339_is_refused_by_name() {
     for time in ["2026-11-22", "2026-11-22T12:00:00", "2026-13-22T12:00:00Z", "yesterday", "+12026-11-22T12:00:00Z"] {
         for field in ["last_linked_at", "ended_at"] {
