@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Span;
 
+use crate::metrics::{BATCH_SIZE, LOST_RACES, QUEUE_LENGTH, RESOLVED_OUTCOMES, STORE_ERRORS};
 use crate::{Change, Store, StoreError, UnreadableRecord, Written};
 
 /// Tells the time: the machine's in the server, any in a test.
@@ -236,7 +237,7 @@ impl<S: Store> Sessions<S> {
             TrySendError::Full(_) => Failure::Full,
             TrySendError::Closed(_) => Failure::Stopping,
         })?;
-        metrics::gauge!("midsession_queue_length").increment(1);
+        metrics::gauge!(QUEUE_LENGTH).increment(1);
         Ok(())
     }
 }
@@ -301,7 +302,7 @@ impl Task {
         self.attempts.retain(|attempt| attempt.fate(stored) != Fate::Lost);
         if let Some(made) = self.attempts.iter().find(|attempt| attempt.fate(stored) == Fate::Made) {
             let decided = made.decided;
-            metrics::counter!("midsession_resolved_outcomes_total").increment(1);
+            metrics::counter!(RESOLVED_OUTCOMES).increment(1);
             self.answer(Ok(decided));
             None
         } else if self.attempts.iter().any(|attempt| attempt.fate(stored) == Fate::Unknown) {
@@ -383,8 +384,8 @@ impl<S: Store> Batches<S> {
                 let Ok(task) = queue.try_recv() else { break };
                 batch.push(task);
             }
-            metrics::gauge!("midsession_queue_length").decrement(count(batch.len() - kept));
-            metrics::histogram!("midsession_batch_size").record(count(batch.len()));
+            metrics::gauge!(QUEUE_LENGTH).decrement(count(batch.len() - kept));
+            metrics::histogram!(BATCH_SIZE).record(count(batch.len()));
             again = self.round(batch).await;
         }
     }
@@ -524,7 +525,7 @@ impl Again {
 
     /// Another server was first.
     fn lost(&mut self, mut task: Task) {
-        metrics::counter!("midsession_lost_races_total").increment(1);
+        metrics::counter!(LOST_RACES).increment(1);
         task.races += 1;
         if task.races < RACES_MAX {
             self.tasks.push(task);
@@ -574,7 +575,7 @@ async fn patiently<T>(
         answered => answered,
     };
     if answered.is_err() {
-        metrics::counter!("midsession_store_errors_total").increment(1);
+        metrics::counter!(STORE_ERRORS).increment(1);
     }
     answered
 }
