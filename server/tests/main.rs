@@ -6,6 +6,7 @@ mod faults;
 mod harness;
 mod hostile;
 mod memory;
+mod overload;
 mod postgres;
 mod postgres_harness;
 mod postgres_open;

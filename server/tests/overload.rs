@@ -1,0 +1,57 @@
+//! More clients than can be served, over sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use midsession::{CommType, DuplicatePolicy, Session};
+use midsession_server::{App, ConnectionLimits, Limits, Sessions, Token, Tokens, router, serve};
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::harness::{TOKEN, post, send};
+use crate::memory::{Fault, Memory};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_beyond_the_queue_are_answered_503_with_retry_after_and_the_others_are_served() {
+    const CLIENTS: usize = 200;
+    const QUEUE: usize = 16;
+    let store = Memory::default();
+    for number in 0..CLIENTS {
+        store.put(&number.to_string(), Session::start(CommType::Chat).into());
+    }
+    // Long enough for all clients to come meanwhile.
+    store.fail([Fault::Slow(Duration::from_secs(3))]);
+    let limits = Limits { queue: QUEUE, patience: Duration::from_mins(1), ..Limits::default() };
+    let policy = DuplicatePolicy::new(Duration::ZERO);
+    let sessions = Sessions::start(store.clone(), policy, Arc::new(OffsetDateTime::now_utc), limits);
+    let tokens = Tokens::new([Token::new(TOKEN).unwrap()]);
+    let app = App { sessions: sessions.clone(), tokens, public_docs: false };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(serve(listener, router(app), ConnectionLimits::default(), async { drop(stopped.await) }));
+
+    let mut clients = JoinSet::new();
+    for number in 0..CLIENTS {
+        let address = address.clone();
+        clients.spawn(async move {
+            let path = format!("/apps/api/v1/chats/{number}/end_user");
+            send(&address, post(&path, "content-type: application/json\r\n", br#"{"identifier":"id-1"}"#, false)).await
+        });
+    }
+    let (served, refused): (Vec<_>, Vec<_>) =
+        clients.join_all().await.into_iter().partition(|reply| reply.status == 202);
+    assert!(served.len() >= QUEUE, "only {} were served", served.len());
+    assert!(!refused.is_empty(), "the queue has no bound");
+    for reply in &refused {
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text());
+    }
+    let linked = (0..CLIENTS).filter(|number| store.get(&number.to_string()).unwrap().revision() == 1).count();
+    assert_eq!(linked, served.len(), "those who were told so are linked, and no one else");
+
+    drop(stop);
+    server.await.unwrap();
+    sessions.stop().await;
+}
