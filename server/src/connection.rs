@@ -38,8 +38,9 @@ impl Phase {
         self.0.store(Self::ANSWERED, Ordering::Relaxed);
     }
 
-    fn sent(&self) {
-        let _ = self.0.compare_exchange(Self::ANSWERED, Self::WAITING, Ordering::Relaxed, Ordering::Relaxed);
+    /// Whether the answer was there, and so is sent now.
+    fn sent(&self) -> bool {
+        self.0.compare_exchange(Self::ANSWERED, Self::WAITING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     fn is_waiting(&self) -> bool {
@@ -144,8 +145,6 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
         let before = buffer.filled().len();
         let poll = Pin::new(&mut this.io).poll_read(context, buffer);
         if !this.phase.is_waiting() {
-            this.head_began = false;
-            this.reading.stop();
             return poll;
         }
         match poll {
@@ -185,8 +184,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
         let this = self.get_mut();
         ready!(this.poll_refusal(context))?;
         let poll = Pin::new(&mut this.io).poll_flush(context);
-        if poll.is_ready() {
-            this.phase.sent();
+        if poll.is_ready() && this.phase.sent() {
+            this.head_began = false;
+            this.reading.stop();
         }
         this.written(context, poll)
     }

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 use midsession_server::Sqlite;
 use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX, Exporter};
 use midsession_server::{
-    App, Config, ConnectionLimits, Limits, Log, Purged, Scan, Sessions, Store, Task, Token, Tokens, purge,
-    read_token_file, router, serve,
+    App, Config, Limits, Log, Purged, Scan, Sessions, Store, Task, Token, Tokens, purge, read_token_file, router, serve,
 };
 #[cfg(feature = "postgres")]
 use midsession_server::{Postgres, PostgresOptions};
@@ -39,6 +38,9 @@ async fn main() -> ExitCode {
 
 async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     let config = Config::from_process()?;
+    if OffsetDateTime::now_utc().unix_timestamp() < 0 {
+        return Err("the machine's clock is before 1970: set it first".into());
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
@@ -171,9 +173,8 @@ async fn export_metrics(address: SocketAddr) -> Result<(), Box<dyn Error>> {
     let exporter = Exporter::install()?;
     let listener = listen(address).await?;
     tracing::info!(address = %listener.local_addr()?, "metrics are served");
-    let limits = ConnectionLimits { connections: 16, ..ConnectionLimits::default() };
-    tokio::spawn(serve(listener, exporter.router(), limits, std::future::pending()));
-    tokio::spawn(exporter.upkeep());
+    tokio::spawn(exporter.clone().upkeep());
+    tokio::spawn(exporter.serve(listener));
     Ok(())
 }
 

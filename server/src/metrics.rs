@@ -1,14 +1,19 @@
 //! What the server counts, by the facade `metrics`. The binary has them exported in Prometheus' form; who embeds the
 //! library installs a recorder of their own, or none.
 
+use std::future::pending;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use metrics::Unit;
+use metrics::{Gauge, Unit};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
 use tokio::time::interval;
+
+use crate::ConnectionLimits;
+use crate::server::serve_counted;
 
 macro_rules! names {
     ($($(#[doc = $description:literal])+ $name:ident = $kind:ident $unit:ident $text:literal;)*) => {
@@ -52,6 +57,8 @@ names! {
 
 /// Bounds of the latency's buckets, in seconds. 5 s is the patience of a request.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Connections to the metrics, at most.
+const CONNECTIONS_KEPT: usize = 16;
 const BATCHES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 /// Histograms are emptied into their buckets this often.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -81,11 +88,13 @@ impl Exporter {
         Ok(Self(handle))
     }
 
-    /// `GET /metrics`, and nothing else.
-    pub fn router(&self) -> Router {
-        let handle = self.0.clone();
-        let text = move || async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()) };
-        Router::new().route("/metrics", get(text))
+    /// Answers `GET /metrics`, without a token, on a listener of its own. It never ends.
+    pub async fn serve(self, listener: TcpListener) {
+        let text = move || async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4")], self.0.render()) };
+        let router = Router::new().route("/metrics", get(text));
+        let limits = ConnectionLimits { connections: CONNECTIONS_KEPT, ..ConnectionLimits::default() };
+        // Its connections are not the clients'.
+        serve_counted(listener, router, limits, Gauge::noop(), pending()).await;
     }
 
     /// Keeps what is recorded small between two looks at it. It never ends.

@@ -11,6 +11,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use metrics::Gauge;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinError;
@@ -60,6 +62,17 @@ pub async fn serve(
     limits: ConnectionLimits,
     shutdown: impl Future<Output = ()>,
 ) {
+    serve_counted(listener, router, limits, metrics::gauge!(CONNECTIONS), shutdown).await;
+}
+
+/// [`serve`], which counts the open connections in `open`.
+pub(crate) async fn serve_counted(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    open: Gauge,
+    shutdown: impl Future<Output = ()>,
+) {
     let mut shutdown = pin!(shutdown);
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
@@ -81,6 +94,11 @@ pub async fn serve(
             sleep(ACCEPT_AGAIN).await;
             continue;
         };
+        // hyper writes dates, and panics on such a clock.
+        if OffsetDateTime::now_utc().unix_timestamp() < 0 {
+            tracing::error!("the machine's clock is before 1970: no client is served");
+            continue;
+        }
         // Answers are small and whole: to wait for more of them only delays.
         let _ = stream.set_nodelay(true);
         let phase = Phase::default();
@@ -88,12 +106,11 @@ pub async fn serve(
         let (router, in_flight) = (TowerToHyperService::new(router.clone()), in_flight.clone());
         let service = service_fn(move |request| handle(router.clone(), request, phase.clone(), in_flight.clone()));
         let connection = connections.watch(http.serve_connection(io, service));
+        let open = Open::one_more(&open);
         tokio::spawn(async move {
-            metrics::gauge!(CONNECTIONS).increment(1);
             // A connection that ends badly is the client's affair.
             let _ = connection.await;
-            metrics::gauge!(CONNECTIONS).decrement(1);
-            drop(place);
+            drop((open, place));
         });
     }
     drop((listener, in_flight));
@@ -103,6 +120,22 @@ pub async fn serve(
     };
     if timeout(GRACE, all).await.is_err() {
         tracing::warn!("gave up on requests in flight");
+    }
+}
+
+/// One connection in the count of those that are open, even if its task panics.
+struct Open(Gauge);
+
+impl Open {
+    fn one_more(gauge: &Gauge) -> Self {
+        gauge.increment(1);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1);
     }
 }
 

@@ -18,14 +18,21 @@ pub const TOKEN: &str = "token-8c1f7a-4be0d923";
 pub struct Server {
     child: Child,
     pub address: String,
-    log: PathBuf,
+    pub log: PathBuf,
 }
 
 impl Server {
     pub fn start(database_url: &str, interval: &str, log: &Path) -> Self {
-        let mut child = command()
-            .args(["--listen", "127.0.0.1:0", "--token", TOKEN])
-            .args(["--database-url", database_url, "--interval", interval])
+        let flags =
+            ["--listen", "127.0.0.1:0", "--token", TOKEN, "--database-url", database_url, "--interval", interval];
+        let mut command = command();
+        command.args(flags);
+        Self::spawn(command, log)
+    }
+
+    /// `command` is the server's binary, or starts it.
+    pub fn spawn(mut command: Command, log: &Path) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap())
             .spawn()
@@ -64,6 +71,28 @@ impl Server {
         line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 
+    /// How many files and sockets it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
+    }
+
+    /// What `--metrics-listen` shows. Its address is in the log.
+    pub async fn metrics(&self) -> String {
+        let log = std::io::BufReader::new(std::fs::File::open(&self.log).unwrap());
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        let address = lines.filter_map(|line| line["address"].as_str().map(str::to_owned)).next().unwrap();
+        reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        run(Command::new("kill").args(["-HUP", &self.child.id().to_string()]));
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -94,6 +123,11 @@ pub fn command() -> Command {
         command.env_remove(format!("MIDSESSION_{flag}"));
     }
     command
+}
+
+/// Whether this run must leave nothing out for want of a program.
+pub fn required() -> bool {
+    std::env::var_os("MIDSESSION_TEST_ENGINES").is_some_and(|value| value == "required")
 }
 
 fn read(path: &Path) -> String {
@@ -143,6 +177,27 @@ impl Site {
 
     pub fn server(&self, interval: &str) -> Server {
         Server::start(&self.url(), interval, &self.folder.path().join("log"))
+    }
+
+    /// With `flags` beside the usual ones.
+    pub fn server_with(&self, interval: &str, flags: &[&str]) -> Server {
+        self.server_as(&[], interval, flags)
+    }
+
+    /// Started by the command `wrapper`.
+    pub fn server_as(&self, wrapper: &[&str], interval: &str, flags: &[&str]) -> Server {
+        let binary = command();
+        let mut wrapped = match wrapper {
+            [] => command(),
+            [program, args @ ..] => {
+                let mut wrapped = Command::new(program);
+                wrapped.args(args).arg(binary.get_program());
+                wrapped
+            }
+        };
+        wrapped.args(["--listen", "127.0.0.1:0", "--token", TOKEN]);
+        wrapped.args(["--database-url", &self.url(), "--interval", interval]).args(flags);
+        Server::spawn(wrapped, &self.folder.path().join("log"))
     }
 
     /// Has the database itself keep each change of a session, in the order of the writes.
@@ -298,6 +353,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// The same, with connections of its own: those of the old one close.
+    pub fn renewed(&self) -> Self {
+        Self { http: reqwest::Client::new(), base: self.base.clone() }
+    }
+
     /// Status and body; none if the server broke off.
     pub async fn try_post(&self, path: &str, body: Value) -> Option<(u16, String)> {
         let request = self.http.post(format!("{}/apps/api/v1/{path}", self.base)).bearer_auth(TOKEN).json(&body);

@@ -2,10 +2,14 @@
 
 mod batching;
 mod conformance;
+mod docs_page;
 mod faults;
 mod harness;
 mod hostile;
+mod hostile_attack;
+mod hostile_clients;
 mod memory;
+mod operator;
 mod overload;
 mod postgres;
 mod postgres_harness;
