@@ -1,4 +1,4 @@
-//! The API's page in a real browser: headless Chromium, driven by ChromeDriver.
+//! The API's page in a real browser: headless Chromium, driven by `chromedriver`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -86,12 +86,12 @@ async fn a_newcomer_sends_the_published_sample_from_the_page() {
     let console = browser.console().await;
     assert!(!console.contains("Content Security Policy") && !console.contains("SEVERE"), "{console}");
     if let Some(path) = std::env::var_os("MIDSESSION_SCREENSHOT") {
-        browser.run("document.querySelector(\"[id$='-end_user']\").scrollIntoView()").await;
+        browser.run("document.querySelector('.live-responses-table').scrollIntoView(false)").await;
         std::fs::write(path, browser.screenshot().await).unwrap();
     }
 }
 
-/// Chromium, by the WebDriver protocol. Ended when dropped.
+/// Chromium, by its driver's HTTP API. Ended when dropped.
 struct Browser {
     http: reqwest::Client,
     session: String,
@@ -137,7 +137,8 @@ impl Browser {
             _profile: profile,
         };
         let session = browser.post("", capabilities).await;
-        browser.session += &format!("/{}", session["sessionId"].as_str().unwrap_or_else(|| panic!("{session}")));
+        let id = session["sessionId"].as_str().unwrap_or_else(|| panic!("{session}"));
+        browser.session = format!("{}/{id}", browser.session);
         Some(browser)
     }
 
@@ -182,7 +183,7 @@ impl Browser {
                     return;
                 }
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "{selector}: {outcome}");
+            assert!(started.elapsed() < Duration::from_mins(1), "{selector}: {outcome}");
             sleep(Duration::from_millis(100)).await;
         }
     }
@@ -195,7 +196,7 @@ impl Browser {
             let value = self.run(&script).await;
             match value.as_str() {
                 Some(text) if !text.is_empty() => return text.to_owned(),
-                _ => assert!(started.elapsed() < Duration::from_secs(60), "{selector}: {value}"),
+                _ => assert!(started.elapsed() < Duration::from_mins(1), "{selector}: {value}"),
             }
             sleep(Duration::from_millis(100)).await;
         }
@@ -222,7 +223,9 @@ impl Drop for Browser {
         {
             let _ =
                 stream.write_all(format!("DELETE /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes());
-            let _ = stream.read_to_end(&mut Vec::new());
+            // Its answer comes when the browser has ended.
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+            let _ = stream.read(&mut [0; 64]);
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();

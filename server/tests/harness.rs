@@ -83,8 +83,8 @@ impl Server {
     /// What `--metrics-listen` shows. Its address is in the log.
     pub async fn metrics(&self) -> String {
         let log = std::io::BufReader::new(std::fs::File::open(&self.log).unwrap());
-        let lines = log.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        let address = lines.filter_map(|line| line["address"].as_str().map(str::to_owned)).next().unwrap();
+        let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        let address = lines.find_map(|line| line["address"].as_str().map(str::to_owned)).unwrap();
         reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
     }
 
@@ -187,17 +187,17 @@ impl Site {
     /// Started by the command `wrapper`.
     pub fn server_as(&self, wrapper: &[&str], interval: &str, flags: &[&str]) -> Server {
         let binary = command();
-        let mut wrapped = match wrapper {
+        let mut server = match wrapper {
             [] => command(),
             [program, args @ ..] => {
-                let mut wrapped = Command::new(program);
-                wrapped.args(args).arg(binary.get_program());
-                wrapped
+                let mut server = Command::new(program);
+                server.args(args).arg(binary.get_program());
+                server
             }
         };
-        wrapped.args(["--listen", "127.0.0.1:0", "--token", TOKEN]);
-        wrapped.args(["--database-url", &self.url(), "--interval", interval]).args(flags);
-        Server::spawn(wrapped, &self.folder.path().join("log"))
+        server.args(["--listen", "127.0.0.1:0", "--token", TOKEN]);
+        server.args(["--database-url", &self.url(), "--interval", interval]).args(flags);
+        Server::spawn(server, &self.folder.path().join("log"))
     }
 
     /// Has the database itself keep each change of a session, in the order of the writes.

@@ -88,7 +88,7 @@ async fn wrong_methods_and_odd_paths_get_the_same_shape_of_reply() {
         assert_eq!(reply.header("allow"), allow, "{method} {path}");
         assert_shape(&reply);
     }
-    // hyper's own to refuse, before any route: no JSON, and no echo either.
+    // hyper's own to refuse, before any route.
     for target in ["/\u{ff}", "/a b", ""] {
         let reply = send(&server.address, format!("GET {target}{MARKER} HTTP/1.1\r\n\r\n")).await;
         assert!([400, 401].contains(&reply.status) && !reply.text().contains(MARKER), "{}", reply.text());
