@@ -1,6 +1,7 @@
 //! How many instructions everything takes, counted by valgrind's callgrind, and held to the committed figures.
 //!
-//! `cargo bench -p midsession-benches --bench instructions` compares, `… -- --update` writes `instructions.tsv` anew.
+//! `cargo bench -p midsession-benches --bench instructions` compares, `… -- --update` writes `instructions.tsv` and
+//! the README's table anew.
 //! Unlike time, the count does not depend on what else the machine does. It does depend on the compiler, the C library,
 //! valgrind and the processor's features, so figures are compared only where all of these are the same.
 
@@ -12,6 +13,7 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 use midsession::{AnySession, CommType, Session};
+use midsession_benches::readme::replace_table;
 use midsession_benches::{AFTER, INSIDE, linked_chat, sample_end_user, sample_request, work};
 
 /// Those with `true` are held to the committed figures; the others are for the table in the README.
@@ -106,11 +108,15 @@ fn committed() -> PathBuf {
 
 fn update() -> Result<ExitCode, Box<dyn Error>> {
     let mut figures = format!("# {}\n", environment()?);
+    let mut table = "| | instructions |\n|---|---|\n".to_owned();
     for (case, _) in CASES {
-        writeln!(figures, "{case}\t{}", count(case)?)?;
+        let count = count(case)?;
+        writeln!(figures, "{case}\t{count}")?;
+        writeln!(table, "| `{case}` | {count} |")?;
     }
     print!("{figures}");
     fs::write(committed(), figures)?;
+    replace_table("instructions", &table)?;
     Ok(ExitCode::SUCCESS)
 }
 

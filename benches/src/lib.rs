@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 pub mod handwritten;
+pub mod readme;
 pub mod scale;
 pub mod work;
 

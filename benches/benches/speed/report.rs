@@ -5,6 +5,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
+use midsession_benches::readme::replace_table;
 use midsession_benches::scale::NUMBERS;
 use plotters::prelude::*;
 use serde_json::Value;
@@ -48,22 +49,12 @@ pub fn write(target: &Path) -> Result<(), Box<dyn Error>> {
         added += &added_to_lookup(n, medians);
     }
     println!("{times}\n{added}");
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = package.join("README.md");
-    let text = fs::read_to_string(&readme)?;
-    fs::write(&readme, replaced(&replaced(&text, "times", &times)?, "scale", &added)?)?;
-    let file = package.join("scale.svg");
+    replace_table("times", &times)?;
+    let readme = replace_table("scale", &added)?;
+    let file = readme.with_file_name("scale.svg");
     plot(&file, &scale)?;
     println!("Written: {}, {}", readme.display(), file.display());
     Ok(())
-}
-
-/// The text with another table between the two comments of that name.
-fn replaced(text: &str, name: &str, table: &str) -> Result<String, Box<dyn Error>> {
-    let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->\n"));
-    let (before, rest) = text.split_once(&begin).ok_or("the README has no such table")?;
-    let (_, after) = rest.split_once(&end).ok_or("the table of the README has no end")?;
-    Ok(format!("{before}{begin}{table}{end}{after}"))
 }
 
 fn added_to_lookup(n: u32, [lookup, duplicate, accept]: [f64; 3]) -> String {
