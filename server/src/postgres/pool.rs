@@ -64,6 +64,9 @@ struct State {
     current: Option<String>,
     /// Servers that refuse settings at the start of a connection, as PgBouncer does.
     poolers: HashSet<String>,
+    /// Servers that did not answer when they were last asked. They are asked last, since one call has not the time for
+    /// many of them.
+    silent: HashSet<String>,
 }
 
 /// One server, at one address.
@@ -87,7 +90,7 @@ impl Database {
         (self.patience * 4 / 5).as_millis().max(1)
     }
 
-    /// The servers of the URL, the one in use first.
+    /// The servers of the URL, the one in use first, those that do not answer last.
     async fn targets(&self) -> Vec<Target> {
         let mut targets = Vec::new();
         for (host, port) in &self.url.hosts {
@@ -100,8 +103,9 @@ impl Database {
                 Host::Unix(_) => targets.push(self.target(host, *port, None)),
             }
         }
-        let current = self.state().current.clone();
-        targets.sort_by_key(|target| Some(&target.key) != current.as_ref());
+        let state = self.state();
+        targets.sort_by_key(|Target { key, .. }| (Some(key) != state.current.as_ref(), state.silent.contains(key)));
+        drop(state);
         targets
     }
 
@@ -289,9 +293,16 @@ impl Pool {
         let mut failure = Failure::Lookup;
         for target in self.database.targets().await {
             let key = target.key.clone();
-            match self.open(target).await {
+            let opened = self.open(target).await;
+            let mut state = self.database.state();
+            if matches!(opened, Err(Failure::Silent)) {
+                state.silent.insert(key.clone());
+            } else {
+                state.silent.remove(&key);
+            }
+            match opened {
                 Ok(connection) => {
-                    self.database.state().current = Some(key);
+                    state.current = Some(key);
                     return Ok(Arc::new(connection));
                 }
                 Err(error) => failure = error,
