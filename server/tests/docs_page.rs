@@ -221,8 +221,9 @@ impl Drop for Browser {
         if let Some((address, path)) = self.session.trim_start_matches("http://").split_once('/')
             && let Ok(mut stream) = std::net::TcpStream::connect(address)
         {
-            let _ =
-                stream.write_all(format!("DELETE /{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes());
+            let _ = stream.write_all(
+                format!("DELETE /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes(),
+            );
             // Its answer comes when the browser has ended.
             let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
             let _ = stream.read(&mut [0; 64]);

@@ -30,6 +30,15 @@ impl Server {
         Self::spawn(command, log)
     }
 
+    /// With `flags` beside the usual ones.
+    pub fn start_with(database_url: &str, interval: &str, log: &Path, flags: &[&str]) -> Self {
+        let usual =
+            ["--listen", "127.0.0.1:0", "--token", TOKEN, "--database-url", database_url, "--interval", interval];
+        let mut command = command();
+        command.args(usual).args(flags);
+        Self::spawn(command, log)
+    }
+
     /// `command` is the server's binary, or starts it.
     pub fn spawn(mut command: Command, log: &Path) -> Self {
         let mut child = command

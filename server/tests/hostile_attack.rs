@@ -19,26 +19,46 @@ use crate::harness::{Client, Server, Site, TOKEN, post, send};
 
 /// The most connections to the database.
 const POOL: usize = 16;
+const FLAGS: &[&str] = &["--metrics-listen", "127.0.0.1:0"];
 const JSON: &str = "content-type: application/json\r\n";
 const BODY: &str = r#"{"identifier":"id-1","name":"John Doe","email":"johndoe@example.com","phone":"123-456-7890"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attack_leaves_nothing_behind_on_sqlite() {
-    an_attack_leaves_nothing_behind(Site::sqlite()).await;
+    let site = Site::sqlite();
+    an_attack_leaves_nothing_behind(site.server_with("0s", FLAGS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attack_leaves_nothing_behind_on_postgres() {
     if let Some(site) = Site::postgres() {
-        an_attack_leaves_nothing_behind(site).await;
+        an_attack_leaves_nothing_behind(site.server_with("0s", FLAGS)).await;
+        let database = site.cluster.as_ref().unwrap().connect().await;
+        let count =
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let started = Instant::now();
+        while database.query_one(count, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+            assert!(started.elapsed() < Duration::from_mins(1), "backends of a server that has ended");
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 
-async fn an_attack_leaves_nothing_behind(site: Site) {
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attack_leaves_nothing_behind_on_redis() {
+    if crate::redis_harness::is_missing() {
+        return;
+    }
+    let (redis, folder) = (crate::redis_harness::Process::durable(), tempfile::TempDir::new().unwrap());
+    let server = Server::start_with(&redis.url(), "0s", &folder.path().join("log"), FLAGS);
+    an_attack_leaves_nothing_behind(server).await;
+}
+
+async fn an_attack_leaves_nothing_behind(mut server: Server) {
     let seconds = setting("MIDSESSION_HOSTILE_SECONDS").unwrap_or(6);
     let seed = setting("MIDSESSION_HOSTILE_SEED").unwrap_or(20_261_124);
     println!("seed {seed}, {seconds} s");
-    let server = site.server_with("0s", &["--metrics-listen", "127.0.0.1:0"]);
     let mut attack = Attack::new(&server, seed).await;
 
     // What an attack takes, the next one may take again: only what grows from one to the next is lost.
@@ -54,18 +74,13 @@ async fn an_attack_leaves_nothing_behind(site: Site) {
 
     // An allocator's own slack is some of it in a short run.
     assert!(left.resident <= quiet.resident * 6 / 5 + 4096, "memory grew: {quiet:?}, then {left:?}");
-    if let Some(cluster) = &site.cluster {
-        let backends = cluster.connect().await;
-        let count =
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
-        let backends: i64 = backends.query_one(count, &[]).await.unwrap().get(0);
-        assert!(backends <= i64::try_from(POOL).unwrap(), "{backends} backends");
-    }
     assert!(attack.honest_links() > 0);
     let mut stored = 0;
     for id in &attack.sessions {
         stored += attack.client.chat(id).await["revision"].as_u64().unwrap();
     }
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
     assert_eq!(links_in_the_log(&server), stored, "lines of links, and links");
 }
 
@@ -103,7 +118,6 @@ impl Traces {
 }
 
 fn links_in_the_log(server: &Server) -> u64 {
-    server.log();
     let mut links = 0;
     for line in BufReader::new(File::open(&server.log).unwrap()).lines() {
         let line: Value = serde_json::from_str(&line.unwrap()).expect("a line of JSON");

@@ -213,19 +213,30 @@ async fn a_crowd_that_asks_for_readiness_makes_one_probe_a_second() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_of_clients_that_hang_up_are_finished_and_logged_on_sqlite() {
-    links_of_clients_that_hang_up_are_finished_and_logged(Site::sqlite()).await;
+    let site = Site::sqlite();
+    links_of_clients_that_hang_up_are_finished_and_logged(site.server("30s")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_of_clients_that_hang_up_are_finished_and_logged_on_postgres() {
     if let Some(site) = Site::postgres() {
-        links_of_clients_that_hang_up_are_finished_and_logged(site).await;
+        links_of_clients_that_hang_up_are_finished_and_logged(site.server("30s")).await;
     }
 }
 
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn links_of_clients_that_hang_up_are_finished_and_logged_on_redis() {
+    if crate::redis_harness::is_missing() {
+        return;
+    }
+    let (redis, folder) = (crate::redis_harness::Process::durable(), tempfile::TempDir::new().unwrap());
+    let server = Server::start(&redis.url(), "30s", &folder.path().join("log"));
+    links_of_clients_that_hang_up_are_finished_and_logged(server).await;
+}
+
 /// Some close their sending half and wait, some close all, some reset the connection.
-async fn links_of_clients_that_hang_up_are_finished_and_logged(site: Site) {
-    let server = site.server("30s");
+async fn links_of_clients_that_hang_up_are_finished_and_logged(server: Server) {
     let client = server.client();
     let mut ids = Vec::new();
     let mut clients = JoinSet::new();

@@ -41,9 +41,9 @@ async fn clients_beyond_the_queue_are_answered_503_with_retry_after_and_the_othe
             send(&address, post(&path, "content-type: application/json\r\n", br#"{"identifier":"id-1"}"#, false)).await
         });
     }
-    let (served, refused): (Vec<_>, Vec<_>) =
+    let (linked, refused): (Vec<_>, Vec<_>) =
         clients.join_all().await.into_iter().partition(|reply| reply.status == 202);
-    assert!(served.len() >= QUEUE, "only {} were served", served.len());
+    assert!(linked.len() >= QUEUE, "only {} were served", linked.len());
     assert!(!refused.is_empty(), "the queue has no bound");
     for reply in &refused {
         assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text());
