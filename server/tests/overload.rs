@@ -41,15 +41,15 @@ async fn clients_beyond_the_queue_are_answered_503_with_retry_after_and_the_othe
             send(&address, post(&path, "content-type: application/json\r\n", br#"{"identifier":"id-1"}"#, false)).await
         });
     }
-    let (linked, refused): (Vec<_>, Vec<_>) =
+    let (accepted, refused): (Vec<_>, Vec<_>) =
         clients.join_all().await.into_iter().partition(|reply| reply.status == 202);
-    assert!(linked.len() >= QUEUE, "only {} were served", linked.len());
+    assert!(accepted.len() >= QUEUE, "only {} were served", accepted.len());
     assert!(!refused.is_empty(), "the queue has no bound");
     for reply in &refused {
         assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{}", reply.text());
     }
     let linked = (0..CLIENTS).filter(|number| store.get(&number.to_string()).unwrap().revision() == 1).count();
-    assert_eq!(linked, served.len(), "those who were told so are linked, and no one else");
+    assert_eq!(linked, accepted.len(), "those who were told so are linked, and no one else");
 
     drop(stop);
     server.await.unwrap();
