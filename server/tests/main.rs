@@ -21,6 +21,8 @@ mod races;
 mod redis;
 #[cfg(feature = "redis")]
 mod redis_harness;
+#[cfg(feature = "redis")]
+mod redis_service;
 mod service;
 mod sqlite;
 mod store_kit;

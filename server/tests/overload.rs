@@ -31,7 +31,8 @@ async fn clients_beyond_the_queue_are_answered_503_with_retry_after_and_the_othe
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, router(app), ConnectionLimits::default(), async { drop(stopped.await) }));
+    let running =
+        tokio::spawn(serve(listener, router(app), ConnectionLimits::default(), async { drop(stopped.await) }));
 
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
@@ -52,6 +53,6 @@ async fn clients_beyond_the_queue_are_answered_503_with_retry_after_and_the_othe
     assert_eq!(linked, accepted.len(), "those who were told so are linked, and no one else");
 
     drop(stop);
-    server.await.unwrap();
+    running.await.unwrap();
     sessions.stop().await;
 }
