@@ -33,7 +33,7 @@ pub struct Config {
     pub database_connections: usize,
     /// How long one read or write of the database may take.
     pub database_timeout: Duration,
-    /// How long a start waits for a PostgreSQL database that is not ready.
+    /// How long a start waits for a PostgreSQL or Redis database that is not ready.
     pub database_wait: Duration,
     /// What requests must show one of.
     pub tokens: Tokens,
@@ -101,7 +101,7 @@ struct Flags {
     /// given
     #[arg(long, env = "MIDSESSION_DATABASE_TIMEOUT", value_parser = humantime::parse_duration)]
     database_timeout: Option<Duration>,
-    /// How long a start waits for a PostgreSQL database that is not ready
+    /// How long a start waits for a PostgreSQL or Redis database that is not ready
     #[arg(
         long,
         env = "MIDSESSION_DATABASE_WAIT",

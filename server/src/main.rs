@@ -86,7 +86,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
             if let Task::Purge { .. } = config.task {
                 return Err("a purge is for SQLite and PostgreSQL: with Redis, set ended_ttl in the URL".into());
             }
-            let options = RedisOptions { timeout, ..RedisOptions::default() };
+            let options = RedisOptions { timeout, start: config.database_wait, ..RedisOptions::default() };
             let Some(store) = opened(Redis::open(url, &options), &mut shutdown).await? else { return Ok(()) };
             serve_from(store, "redis", 8, config, listener, shutdown).await?;
         }

@@ -17,8 +17,8 @@
 //! So it covers the whole pipeline before it.
 //! - A write is [`Written::Yes`] once enough replicas have it, and [`Written::Unknown`] if they have not in time.
 //! - A read waits too. What it finds may be another server's write that no replica has yet; a refusal, an end or an
-//!   answer to `GET` that rests on it would be wrong if a failover then loses it. A read alone does not make a `WAIT`
-//!   cover it (since Redis 7.2; before, it did), so the last read of a pipeline writes the first byte of what it found
+//!   answer to `GET` that rests on it would be wrong if a failover then loses it. `WAIT` covers what its own
+//!   connection wrote, and a read is no write, so the last read of a pipeline writes the first byte of what it found
 //!   again, as it is. The same makes a look-up after [`Written::Unknown`] safe, and it keeps a master that a failover
 //!   has replaced, and that does not know it yet, from answering with what it still has: its replicas no longer follow.
 //! - A node that was short of replicas is asked whether they are back before anything is written to it again.

@@ -294,6 +294,36 @@ async fn a_redis_url_that_cannot_work_is_refused_in_one_line() {
     write(&store, "right", None, &fresh()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_user_needs_no_more_rights_than_the_readme_says() {
+    if is_missing() {
+        return;
+    }
+    let redis = Process::durable();
+    let replica = Process::start(&["--appendonly", "yes", "--replicaof", "127.0.0.1", &redis.port().to_string()]);
+    eventually("it has a replica", || redis.info("replication").contains("state=online").then_some(()));
+    let readme = include_str!("../README.md");
+    let rights = readme.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).unwrap();
+    let rights = rights.replace("PASSWORD", "secret");
+    let command: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(rights.split(' ')).collect();
+    redis.tell(&command);
+    replica.tell(&command);
+    let store = open(&redis.url().replace("redis://", "redis://midsession:secret@")).await;
+    let session = fresh();
+    write(&store, "rights", None, &session).await;
+    assert!(read(&store, "rights").await == Some(session));
+    // That a single node has a replica is seen: it is waited for.
+    replica.signal("-STOP");
+    let written = store.write(&[change("alone", None, &fresh())]).await;
+    assert!(matches!(&written, Ok(written) if *written == [Written::Unknown]), "{written:?}");
+    replica.signal("-CONT");
+    assert!(read(&store, "alone").await.is_some());
+    for node in [&redis, &replica] {
+        let denied: Vec<::redis::Value> = node.ask(&["ACL", "LOG"]).unwrap();
+        assert!(denied.is_empty(), "{denied:?}");
+    }
+}
+
 /// An authority, and a certificate of its own for a name, in files.
 struct Authority {
     folder: TempDir,

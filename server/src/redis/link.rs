@@ -78,7 +78,8 @@ pub struct Dialer {
 impl Dialer {
     pub fn new(login: RedisConnectionInfo, tls: Option<&Tls>, limit: Duration) -> Result<Self, RedisOpenError> {
         let tls = tls.map(connector).transpose()?;
-        Ok(Self { login, tls, limit })
+        // What it would tell the node is a right that the user need not have.
+        Ok(Self { login: login.set_skip_set_lib_name(), tls, limit })
     }
 
     pub async fn dial(&self, address: &Address) -> Result<Link, Cause> {
@@ -97,7 +98,14 @@ impl Dialer {
         // Time-outs are set where a link is asked, since what it is asked takes different times.
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
         let (connection, driver) = MultiplexedConnection::new_with_config(&self.login, stream, config).await?;
-        Ok(Link { connection, driver: tokio::spawn(driver) })
+        let mut link = Link { connection, driver: tokio::spawn(driver) };
+        // A node that hangs takes connections all the same, and answers nothing.
+        let mut ping = Pipeline::new();
+        ping.cmd("PING");
+        match link.ask(&ping, self.limit).await?.pop() {
+            Some(Value::ServerError(error)) => Err(Cause::passing(error.code())),
+            _ => Ok(link),
+        }
     }
 }
 
