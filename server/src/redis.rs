@@ -137,6 +137,17 @@ impl Redis {
     /// It waits for a database that is absent or starting, and says so in the log. Whoever drops the future ends the
     /// wait. It warns in the log if a node keeps no log of its writes on disk, or drops keys when its memory is full.
     ///
+    /// ```no_run
+    /// use midsession_server::{Limits, Redis, RedisOptions};
+    ///
+    /// # async fn open() -> Result<Redis, midsession_server::RedisOpenError> {
+    /// // A call of the store may take half of a request's patience at most.
+    /// let timeout = Limits::default().patience * 2 / 5;
+    /// let options = RedisOptions { timeout, ..RedisOptions::default() };
+    /// Redis::open("redis://host1:6379,host2:6379?ended_ttl=30d", &options).await
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// - The URL or the options are wrong, or a file that the URL names cannot be read.
     /// - The database refuses the user, or its certificate is not one that the URL trusts.
