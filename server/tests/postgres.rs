@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::postgres_harness::{Bouncer, Cluster, link, start, stored, write};
+use crate::postgres_harness::{Bouncer, Cluster, WAITING, link, start, stored, write};
 use crate::store_kit;
 
 async fn open(url: &str) -> Postgres {
@@ -320,8 +320,6 @@ async fn the_standby_takes_over(end: fn(&Cluster)) {
     load.settle().await;
 }
 
-const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-
 /// A commit that waits for its standby is neither undone nor told by ending its backend: it becomes visible, and the
 /// standby does not have it.
 #[tokio::test(flavor = "multi_thread")]
@@ -329,12 +327,7 @@ async fn a_write_without_its_standby_is_not_acknowledged_nor_read_as_durable_and
     let Some(cluster) = Cluster::start("") else { return };
     let store = open(&cluster.url()).await;
     assert_eq!(store.write(&[start("a"), start("b"), start("c")]).await.unwrap(), [Written::Yes; 3]);
-    cluster.set("synchronous_standby_names = 'mirror'").await;
-    cluster
-        .until("SELECT COUNT(*) FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting <> ''", |is| {
-            is > 0
-        })
-        .await;
+    cluster.demand_standby().await;
 
     let mut writers = JoinSet::new();
     for _ in 0..32 {
@@ -365,9 +358,9 @@ async fn a_commit_that_an_administrator_cut_off_from_its_standby_is_not_acknowle
     let Some(bouncer) = Bouncer::start(cluster.port, "default_pool_size = 4") else { return };
     for (id, url) in [("a", cluster.url()), ("b", bouncer.url())] {
         cluster.set("synchronous_standby_names = ''").await;
-        let store = open(&url).await;
+        let store = open_patiently(&url).await;
         assert_eq!(write(&store, start(id)).await, Some(Written::Yes));
-        cluster.set("synchronous_standby_names = 'mirror'").await;
+        cluster.demand_standby().await;
         let writing = tokio::spawn({
             let store = store.clone();
             async move { store.write(&[link(id, 0, "someone")]).await }

@@ -21,6 +21,9 @@ pub struct Cluster {
     settings: String,
 }
 
+/// How many commits wait for a standby.
+pub const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+
 /// None, and one line to say so, where a program is missing. With `MIDSESSION_TEST_ENGINES=required` that is a failure.
 fn required<T>(found: Option<T>, what: &str) -> Option<T> {
     static LEFT_OUT: Once = Once::new();
@@ -156,6 +159,23 @@ impl Cluster {
     pub async fn set(&self, setting: &str) {
         self.execute(&format!("ALTER SYSTEM SET {setting}")).await;
         self.execute("SELECT pg_reload_conf()").await;
+    }
+
+    /// From now on a commit waits for a standby, which is not there. The setting alone is not yet it: one of the server's
+    /// processes takes its time to tell the others.
+    pub async fn demand_standby(&self) {
+        let client = self.client().await;
+        client.batch_execute("CREATE TABLE IF NOT EXISTS probe (number INT)").await.unwrap();
+        self.set("synchronous_standby_names = 'mirror'").await;
+        let probe = tokio::spawn(async move {
+            while client.batch_execute("INSERT INTO probe VALUES (1)").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        self.until(WAITING, |waiting| waiting > 0).await;
+        self.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
+        probe.await.unwrap();
+        self.until(WAITING, |waiting| waiting == 0).await;
     }
 
     /// Waits until `query`, which counts, counts what `is_so` asks for.
