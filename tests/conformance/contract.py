@@ -1,0 +1,256 @@
+"""The contract of midsession, in another language, written from the kit alone.
+
+A contact centre's session (a call or a chat) starts anonymous. The one endpoint here links it to the end user, once
+someone has verified who that is: POST /apps/api/v1/calls/<session id>/end_user, or the same with chats.
+
+This is a transport for the conformance kit, not for release: it keeps its sessions in memory, asks for no credentials,
+and has the kit's two test hooks. Run it, and it prints the address on which it listens.
+"""
+
+import ipaddress
+import json
+import re
+import threading
+import time
+import unicodedata
+from datetime import datetime, timedelta
+from decimal import Decimal
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+ENDPOINT = re.compile(r"//?apps/api/v1/([^/]*)/([A-Za-z0-9._~-]{1,255})/end_user")
+COMM_TYPES = {"calls": "call", "chats": "chat"}
+MOST_CHARACTERS = {"identifier": 255, "name": 255, "email": 254, "phone": 64}
+KNOWN_KEYS = {"comm_type", *MOST_CHARACTERS}
+MOST_BYTES = 64 * 1024
+
+# Not str.isspace, which also takes U+001C to U+001F.
+WHITE_SPACE = set("\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000", ).union(map(chr, range(0x2000, 0x200B)))
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
+LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+DOMAIN = re.compile(rf"{LABEL}(?:\.{LABEL})*")
+
+
+class Refused(Exception):
+    """The request never reaches the contract: the refusal is the transport's own."""
+
+
+class Pairs(list):
+    """A JSON object as its pairs: a dict would hide a key that is given twice."""
+
+
+# The clock counts whole nanoseconds since 1970, because datetime stops at microseconds.
+
+
+def in_nanoseconds(seconds):
+    return int(Decimal(seconds).scaleb(9))
+
+
+def read_time(text):
+    whole, fraction, offset = re.fullmatch(r"([^.]{19})(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", text).groups()
+    since = datetime.fromisoformat(whole + offset) - datetime.fromisoformat("1970-01-01T00:00:00Z")
+    return since // timedelta(seconds=1) * 10**9 + in_nanoseconds(fraction or 0)
+
+
+def write_time(nanoseconds):
+    seconds, rest = divmod(nanoseconds, 10**9)
+    fraction = f".{rest:09}".rstrip("0").rstrip(".")
+    return f"{(datetime(1970, 1, 1) + timedelta(seconds=seconds)).isoformat()}{fraction}Z"
+
+
+def refuse_constant(name):
+    raise ValueError(f"{name} is no JSON")
+
+
+def read_fields(body):
+    """The known keys of a body, with their values."""
+    try:
+        # Numbers are never used, and making one of very many digits fails. json.loads would guess UTF-16 from bytes.
+        value = json.loads(body.decode(), object_pairs_hook=Pairs, parse_constant=refuse_constant,
+                           parse_int=len, parse_float=len)
+        pairs = [(key, item) for key, item in value if key in KNOWN_KEYS] if isinstance(value, Pairs) else []
+        # Half a surrogate pair cannot be encoded.
+        json.dumps(pairs, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Refused(HTTPStatus.BAD_REQUEST) from error
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise Refused(HTTPStatus.BAD_REQUEST)
+    return fields
+
+
+def is_blank(value):
+    if isinstance(value, str):
+        return WHITE_SPACE.issuperset(value)
+    # An object is a list of pairs here, and a pair is never None.
+    return value is None or isinstance(value, list) and all(item is None for item in value)
+
+
+def is_domain(text):
+    if text.startswith("[") and text.endswith("]"):
+        return is_address(text[1:-1])
+    try:
+        return bool(DOMAIN.fullmatch(text if text.isascii() else text.encode("idna").decode()))
+    except UnicodeError:
+        return False
+
+
+def is_address(text):
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    # The zone of an IPv6 address is no part of the address.
+    return "%" not in text
+
+
+def is_email(text):
+    local_part, _, domain = text.rpartition("@")
+    return bool(LOCAL_PART.fullmatch(local_part)) and is_domain(domain)
+
+
+def is_phone(text):
+    return any(unicodedata.category(character) in ("Nd", "Nl", "No") for character in text)
+
+
+def is_acceptable(field, value):
+    if not isinstance(value, str) or len(value) > MOST_CHARACTERS[field] or CONTROL.search(value):
+        return False
+    return {"email": is_email, "phone": is_phone}.get(field, bool)(value)
+
+
+def linked(session, request, now):
+    former = session.get("end_user", {})
+    kept = former if former.get("identifier") == request["identifier"] else {}
+    return {**session, "end_user": {**kept, **request}, "last_linked_at": write_time(now),
+            "revision": session["revision"] + 1}
+
+
+class Sessions:
+    """The store, with the clock and the policy by which it links."""
+
+    def __init__(self, stored=(), clock=time.time_ns, interval="30s", scope="session"):
+        self.stored, self.clock, self.scope = dict(stored), clock, scope
+        self.interval = in_nanoseconds(interval.removesuffix("s"))
+        self.lock = threading.Lock()
+
+    def link(self, segment, session_id, fields):
+        """Decides by the rows of the contract: the status, the message, and the wait if there is one."""
+        request = {field: fields[field] for field in MOST_CHARACTERS if not is_blank(fields.get(field))}
+        if not segment:
+            return 400, "param is missing or the value is empty: comm_type", None
+        if "identifier" not in request:
+            return 400, "param is missing or the value is empty: identifier", None
+        for field, value in request.items():
+            if not is_acceptable(field, value):
+                return 400, f"param is invalid: {field}", None
+        # Two requests for one session must not both be decided on what was stored before either.
+        with self.lock:
+            return self.link_request(COMM_TYPES.get(segment), session_id, request)
+
+    def link_request(self, comm_type, session_id, request):
+        session, now = self.stored.get(session_id), self.clock()
+        if not session or session["comm_type"] != comm_type:
+            return 404, "Not Found", None
+        if session["state"] == "ended":
+            return 400, f"{comm_type.capitalize()} is already ended", None
+        if session["crm_support"] == "unsupported":
+            return 400, "Unsupported CRM request", None
+        if wait := self.wait(session, request, now):
+            return 400, "Duplicate request: Please wait for the interval to expire", wait
+        self.stored[session_id] = linked(session, request, now)
+        return 202, "accepted", None
+
+    def wait(self, session, request, now):
+        same = session.get("end_user", {}).get("identifier") == request["identifier"]
+        if "last_linked_at" not in session or self.scope == "same_identifier" and not same:
+            return None
+        elapsed = now - read_time(session["last_linked_at"])
+        return self.interval - elapsed if -self.interval < elapsed < self.interval else None
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    timeout = 10
+
+    def __getattr__(self, name):
+        # All methods are answered alike: to one it does not know, http.server would answer 501, which is no 4xx.
+        if name.startswith("do_"):
+            return self.answer
+        raise AttributeError(name)
+
+    def answer(self):
+        # Not self.path, in which http.server folds the slashes at the beginning. The query is ignored.
+        path = self.requestline.split()[1].partition("?")[0]
+        try:
+            # The body is read first in any case: closing on unread bytes can lose the answer.
+            self.route(path, self.read_body())
+        except Refused as refusal:
+            self.send_error(*refusal.args)
+
+    def read_body(self):
+        lengths = self.headers.get_all("Content-Length", ["0"])
+        if "Transfer-Encoding" in self.headers:
+            raise Refused(HTTPStatus.LENGTH_REQUIRED)
+        if len(lengths) > 1 or not re.fullmatch("[0-9]{1,18}", lengths[0]):
+            raise Refused(HTTPStatus.BAD_REQUEST)
+        if int(lengths[0]) > MOST_BYTES:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        body = self.rfile.read(int(lengths[0]))
+        if len(body) < int(lengths[0]):
+            raise Refused(HTTPStatus.BAD_REQUEST)
+        return body
+
+    def route(self, path, body):
+        endpoint = ENDPOINT.fullmatch(path)
+        if not endpoint:
+            raise Refused(HTTPStatus.NOT_FOUND)
+        if self.command != "POST":
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED)
+        status, message, wait = self.server.sessions.link(*endpoint.groups(), read_fields(body))
+        # Rounded up: a client that waits that long is not early.
+        headers = {"Retry-After": -(-wait // 10**9)} if wait else {}
+        self.send_json(status, {"message": message}, headers)
+
+    def send_error(self, code, message=None, explain=None):
+        headers = {"Allow": "POST"} if code == HTTPStatus.METHOD_NOT_ALLOWED else {}
+        self.send_json(code, {"message": HTTPStatus(code).phrase}, headers)
+
+    def send_json(self, status, value, headers):
+        body = json.dumps(value, separators=(",", ":")).encode()
+        self.send_response(status)
+        for name, content in {"Content-Type": "application/json", "Content-Length": len(body), **headers}.items():
+            self.send_header(name, str(content))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_):
+        """Nothing is logged: what a request says of a person stays out of the terminal."""
+
+
+class EndpointWithHooks(Endpoint):
+    def route(self, path, body):
+        if (self.command, path) == ("PUT", "/test/case"):
+            self.prepare(**json.loads(body))
+            self.send_json(200, None, {})
+        elif (self.command, path) == ("GET", "/test/session"):
+            self.send_json(200, self.server.sessions.stored.get(self.server.session_id), {})
+        else:
+            super().route(path, body)
+
+    def prepare(self, session_id, session, policy, now):
+        stored = {session_id: session} if session else {}
+        self.server.sessions = Sessions(stored, lambda: read_time(now), **policy)
+        self.server.session_id = session_id
+
+
+def main():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), EndpointWithHooks)
+    server.daemon_threads, server.sessions, server.session_id = True, Sessions(), None
+    print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
