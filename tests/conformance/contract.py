@@ -25,7 +25,7 @@ KNOWN_KEYS = {"comm_type", *MOST_CHARACTERS}
 MOST_BYTES = 64 * 1024
 
 # Not str.isspace, which also takes U+001C to U+001F.
-WHITE_SPACE = set("\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000", ).union(map(chr, range(0x2000, 0x200B)))
+WHITE_SPACE = {*"\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000", *map(chr, range(0x2000, 0x200B))}
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
 LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -232,7 +232,10 @@ class Endpoint(BaseHTTPRequestHandler):
 class EndpointWithHooks(Endpoint):
     def route(self, path, body):
         if (self.command, path) == ("PUT", "/test/case"):
-            self.prepare(**json.loads(body))
+            try:
+                self.prepare(**json.loads(body))
+            except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+                raise Refused(HTTPStatus.BAD_REQUEST) from error
             self.send_json(200, None, {})
         elif (self.command, path) == ("GET", "/test/session"):
             self.send_json(200, self.server.sessions.stored.get(self.server.session_id), {})
@@ -240,8 +243,8 @@ class EndpointWithHooks(Endpoint):
             super().route(path, body)
 
     def prepare(self, session_id, session, policy, now):
-        stored = {session_id: session} if session else {}
-        self.server.sessions = Sessions(stored, lambda: read_time(now), **policy)
+        stored, moment = {session_id: session} if session else {}, read_time(now)
+        self.server.sessions = Sessions(stored, lambda: moment, **policy)
         self.server.session_id = session_id
 
 
