@@ -10,7 +10,7 @@ engines=${ENGINES:-postgres sqlite redis} all_clients=${CLIENTS:-1 16 64 256} se
 rounds=${ROUNDS:-3} token=load-token-of-sixteen
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
-cargo build --locked --quiet --release -p midsession-server --all-features --bins --example load
+cargo build --locked --quiet --release -p midsession-server --features redis --bins --example load
 write_script=$(sed -n '/^const WRITE_TEXT/,/^return 1"/p' server/src/redis/node.rs | sed '1s/[^"]*"//; $s/";*$//')
 
 work=$(mktemp -d)
