@@ -123,11 +123,13 @@ struct Row {
 }
 
 impl endpoint::Store for Row {
-    fn read(&self, id: &str) -> Option<AnySession> {
-        (id == "42").then(|| self.session.borrow().clone())
+    type Error = Unavailable;
+
+    fn read(&self, id: &str) -> Result<Option<AnySession>, Unavailable> {
+        if id == "unavailable" { Err(Unavailable) } else { Ok((id == "42").then(|| self.session.borrow().clone())) }
     }
 
-    fn write(&self, id: &str, revision: u64, next: &AnySession) -> bool {
+    fn write(&self, id: &str, revision: u64, next: &AnySession) -> Result<bool, Unavailable> {
         assert_eq!((id, revision), ("42", self.session.borrow().revision()));
         let lost = self.lost_races.get() > 0;
         if lost {
@@ -135,12 +137,16 @@ impl endpoint::Store for Row {
         } else {
             self.session.replace(next.clone());
         }
-        !lost
+        Ok(!lost)
     }
 }
 
+/// The database does not answer.
+#[derive(Debug, PartialEq)]
+struct Unavailable;
+
 fn post(row: &Row, path: &str, body: &str) -> (u16, &'static str, Option<u64>) {
-    let answer = endpoint::link_end_user(row, &POLICY, || NOW, path, body.as_bytes());
+    let answer = endpoint::link_end_user(row, &POLICY, || NOW, path, body.as_bytes()).unwrap();
     (answer.status, answer.body, answer.retry_after_secs())
 }
 
@@ -167,6 +173,16 @@ fn the_example_decides_again_after_a_lost_race() {
     row.lost_races.set(3);
     assert_eq!(post(&row, PATH, BODY).0, 202);
     assert_eq!((row.lost_races.get(), row.session.borrow().revision()), (0, 1));
+}
+
+#[test]
+fn the_example_gives_up_after_16_lost_races_and_passes_on_the_databases_error() {
+    let row = anonymous_chat();
+    row.lost_races.set(17);
+    assert_eq!(post(&row, PATH, BODY), (503, r#"{"message":"try again"}"#, None));
+    assert_eq!((row.lost_races.get(), row.session.borrow().revision()), (1, 0));
+    let path = PATH.replace("42", "unavailable");
+    assert_eq!(endpoint::link_end_user(&row, &POLICY, || NOW, &path, BODY.as_bytes()), Err(Unavailable));
 }
 
 #[test]
