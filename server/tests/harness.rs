@@ -23,11 +23,7 @@ pub struct Server {
 
 impl Server {
     pub fn start(database_url: &str, interval: &str, log: &Path) -> Self {
-        let flags =
-            ["--listen", "127.0.0.1:0", "--token", TOKEN, "--database-url", database_url, "--interval", interval];
-        let mut command = command();
-        command.args(flags);
-        Self::spawn(command, log)
+        Self::start_with(database_url, interval, log, &[])
     }
 
     /// With `flags` beside the usual ones.
@@ -95,6 +91,15 @@ impl Server {
         let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
         let address = lines.find_map(|line| line["address"].as_str().map(str::to_owned)).unwrap();
         reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
+    }
+
+    /// How large its files may become from now on, in bytes, or `unlimited`.
+    pub fn limit_files(&self, bytes: &str) {
+        run(Command::new("prlimit").args([
+            "--pid",
+            &self.child.id().to_string(),
+            &format!("--fsize={bytes}:unlimited"),
+        ]));
     }
 
     /// SIGHUP.

@@ -168,6 +168,37 @@ async fn readiness_is_whether_writing_works_on_postgres() {
     ready(&server, 200).await;
 }
 
+/// A limit on the size of files stands for a full disk: with either, SQLite's write fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_turns_links_and_readiness_503_and_loses_nothing_that_was_answered() {
+    let site = Site::sqlite();
+    // The signal that a write over the limit would send is ignored, so that the write fails.
+    let server = site.server_as(&["sh", "-c", r#"trap "" XFSZ; exec "$0" "$@""#], "0s", &[]);
+    let client = server.client();
+    let id = client.start_chat().await;
+    server.limit_files("200000");
+    let mut stored = Vec::new();
+    loop {
+        let identifier = format!("id-{}", stored.len());
+        match client.link(&id, &identifier).await.0 {
+            202 => stored.push(identifier),
+            status => {
+                assert_eq!(status, 503);
+                break;
+            }
+        }
+        assert!(stored.len() < 10_000, "no write failed");
+    }
+    ready(&server, 503).await;
+    assert_eq!(client.link(&id, "too-late").await.0, 503);
+    assert_eq!(client.chat(&id).await["end_user"]["identifier"], *stored.last().unwrap(), "reads go on");
+
+    server.limit_files("unlimited");
+    ready(&server, 200).await;
+    assert_eq!(client.chat(&id).await["end_user"]["identifier"], *stored.last().unwrap());
+    assert_eq!(client.link(&id, "id-after").await.0, 202);
+}
+
 /// Waits until it says so: an answer is good for a second. The process lives all the while.
 async fn ready(server: &Server, expected: u16) {
     let started = Instant::now();
