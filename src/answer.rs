@@ -58,17 +58,13 @@ impl From<&Accepted> for Answer {
 
 impl From<&LinkError> for Answer {
     fn from(error: &LinkError) -> Self {
-        let status = match error {
-            LinkError::NotFound => 404,
+        let (status, retry_after) = match error {
+            LinkError::NotFound => (404, None),
             LinkError::MissingParam(_)
             | LinkError::InvalidParam(_)
             | LinkError::AlreadyEnded(_)
-            | LinkError::UnsupportedCrm
-            | LinkError::Duplicate { .. } => 400,
-        };
-        let retry_after = match error {
-            LinkError::Duplicate { retry_after } => Some(*retry_after),
-            _ => None,
+            | LinkError::UnsupportedCrm => (400, None),
+            LinkError::Duplicate { retry_after } => (400, Some(*retry_after)),
         };
         Self { status, body: error.text().body, retry_after }
     }

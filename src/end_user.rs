@@ -2,7 +2,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Serialize, Serializer};
 
 use crate::classes::{self, SUSPECT};
 use crate::param::is_blank;
@@ -287,15 +287,10 @@ impl fmt::Debug for EndUser {
 
 impl Serialize for EndUser {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Fields { identifier, name, email, phone } = self.fields();
+        let fields = [("identifier", identifier), ("name", name), ("email", email), ("phone", phone)];
         // A map and not a struct, which some formats write as an array.
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("identifier", self.identifier())?;
-        for (field, text) in [("name", self.name()), ("email", self.email()), ("phone", self.phone())] {
-            if let Some(text) = text {
-                map.serialize_entry(field, text)?;
-            }
-        }
-        map.end()
+        serializer.collect_map(fields.into_iter().filter(|(_, text)| !text.is_empty()))
     }
 }
 

@@ -94,15 +94,8 @@ impl Session<Active> {
     /// Row 9 of the table.
     pub(crate) fn accept(&self, fields: Fields<'_>, now: OffsetDateTime) -> Accepted {
         let (end_user, change) = relink(self.end_user(), fields);
-        let session = Self {
-            comm_type: self.comm_type,
-            crm_support: self.crm_support,
-            end_user: Some(end_user),
-            last_linked_at: Some(now),
-            revision: next(self.revision),
-            state: self.state,
-        };
-        Accepted { session, change }
+        let (end_user, last_linked_at, revision) = (Some(end_user), Some(now), next(self.revision));
+        Accepted { session: Self { end_user, last_linked_at, revision, ..*self }, change }
     }
 }
 

@@ -3,7 +3,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Serialize, Serializer};
 use time::OffsetDateTime;
 
 use crate::wire::{self, FromAny, read_fields, serde_words};
@@ -117,10 +117,7 @@ serde_words!(DuplicateScope);
 
 impl Serialize for DuplicatePolicy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("interval", &to_seconds(self.interval))?;
-        map.serialize_entry("scope", &self.scope)?;
-        map.end()
+        serializer.collect_map([("interval", to_seconds(self.interval).as_str()), ("scope", self.scope.as_str())])
     }
 }
 
