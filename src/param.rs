@@ -2,10 +2,10 @@ use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
 use core::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess};
+use serde::de::{Deserialize, Deserializer};
 
 use crate::CommType;
-use crate::wire::{self, FromAny};
+use crate::wire::{self, FromAny, Value};
 
 /// One request parameter as it was sent: blank, text, or a value that is not text.
 ///
@@ -132,31 +132,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Param<'a> {
 }
 
 impl<'de: 'a, 'a> FromAny<'de> for Param<'a> {
-    fn other() -> Self {
-        Self::NotText
-    }
-
-    fn null() -> Self {
-        Self::Blank
-    }
-
-    fn text(text: &str) -> Self {
-        text.to_owned().into()
-    }
-
-    fn borrowed_str(text: &'de str) -> Self {
-        text.into()
-    }
-
-    fn array(only_nulls: bool) -> Self {
-        if only_nulls { Self::Blank } else { Self::NotText }
-    }
-
-    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
-        let mut param = Self::Blank;
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-            param = Self::NotText;
+    fn from_value(value: Value<'_>) -> Self {
+        match value {
+            Value::Blank => Self::Blank,
+            Value::Text(text) => text.to_owned().into(),
+            Value::Unsigned(_) | Value::Other => Self::NotText,
         }
-        Ok(param)
+    }
+
+    fn from_borrowed(text: &'de str) -> Self {
+        text.into()
     }
 }

@@ -2,11 +2,11 @@ use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess};
+use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use time::OffsetDateTime;
 
-use crate::wire::{self, FromAny, read_fields, serde_words};
+use crate::wire::{serde_object, serde_words};
 use crate::words::words;
 use crate::{EndUser, Param};
 
@@ -123,7 +123,7 @@ impl Serialize for DuplicatePolicy {
 
 impl<'de> Deserialize<'de> for DuplicatePolicy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let record: Record<'_> = wire::any(deserializer)?;
+        let record = Record::deserialize(deserializer)?;
         let interval = record.interval.as_text().and_then(from_seconds);
         let interval = interval.ok_or_else(|| D::Error::custom(INTERVAL_RULE))?;
         Ok(Self { interval, scope: record.scope.unwrap_or_default() })
@@ -131,7 +131,6 @@ impl<'de> Deserialize<'de> for DuplicatePolicy {
 }
 
 const INTERVAL_RULE: &str = "`interval` is invalid: expected seconds with an `s`, such as `30s` or `0.5s`";
-const KEY_RULE: &str = "unknown key in a duplicate policy: expected `interval` or `scope`";
 
 #[derive(Default)]
 struct Record<'a> {
@@ -139,17 +138,8 @@ struct Record<'a> {
     scope: Option<DuplicateScope>,
 }
 
-impl<'de> FromAny<'de> for Record<'de> {
-    fn other() -> Self {
-        Self::default()
-    }
-
-    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
-        let mut record = Self::default();
-        // A misspelt key must not silently mean the default.
-        read_fields!(map into record: interval, scope; unknown: return Err(A::Error::custom(KEY_RULE)))
-    }
-}
+// A misspelt key must not silently mean the default.
+serde_object!(Record: interval, scope; unknown: "unknown key in a duplicate policy: expected `interval` or `scope`");
 
 fn to_seconds(interval: Duration) -> String {
     let seconds = format!("{}.{:09}", interval.as_secs(), interval.subsec_nanos());

@@ -2,13 +2,13 @@
 
 use alloc::string::String;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess};
+use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{self, Serialize, SerializeMap, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::session::{Active, Ended, State};
-use crate::wire::{self, FromAny, read_fields};
+use crate::wire::{self, serde_object};
 use crate::{AnySession, EndUserError, EndUserField, LinkRequest, Param, Session};
 
 const ACTIVE: &str = "active";
@@ -68,8 +68,7 @@ fn to_rfc3339<E: ser::Error>(field: &str, at: OffsetDateTime) -> Result<String, 
 
 impl<'de> Deserialize<'de> for AnySession {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let record: Record<'_> = wire::any(deserializer)?;
-        record.check().map_err(D::Error::custom)
+        Record::deserialize(deserializer)?.check().map_err(D::Error::custom)
     }
 }
 
@@ -85,16 +84,7 @@ struct Record<'a> {
     revision: Option<Revision>,
 }
 
-impl<'de> FromAny<'de> for Record<'de> {
-    fn other() -> Self {
-        Self::default()
-    }
-
-    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
-        let mut record = Self::default();
-        read_fields!(map into record: state, comm_type, crm_support, end_user, last_linked_at, ended_at, revision)
-    }
-}
+serde_object!(Record: state, comm_type, crm_support, end_user, last_linked_at, ended_at, revision);
 
 impl Record<'_> {
     fn check(self) -> Result<AnySession, RecordError> {

@@ -1,10 +1,9 @@
 use alloc::borrow::Cow;
 
-use serde::de::{Deserialize, Deserializer, MapAccess};
 use validator::{Validate, ValidationError, ValidationErrors};
 
 use crate::end_user::Fields;
-use crate::wire::{self, FromAny, read_fields};
+use crate::wire::serde_object;
 use crate::{EndUser, EndUserError, EndUserField, LinkError, Param, RequiredParam};
 
 /// A request to link a session to its end user, as it was sent and before it is validated.
@@ -148,22 +147,7 @@ impl<'a> LinkRequest<'a> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for LinkRequest<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        wire::any(deserializer)
-    }
-}
-
-impl<'de: 'a, 'a> FromAny<'de> for LinkRequest<'a> {
-    fn other() -> Self {
-        Self::default()
-    }
-
-    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
-        let mut request = Self::default();
-        read_fields!(map into request: comm_type, identifier, name, email, phone)
-    }
-}
+serde_object!(LinkRequest: comm_type, identifier, name, email, phone);
 
 /// For extractors that use this trait: rows 1 to 3 of the table, by the same rules as [`apply_link`](crate::apply_link).
 ///

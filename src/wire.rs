@@ -11,75 +11,84 @@ use core::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-/// How a type is built from a value of each shape. A shape that the type has no use for is [`other`](Self::other).
+/// A value of any shape.
+pub(crate) enum Value<'a> {
+    /// `null`, an array of nothing but nulls, or an object without fields.
+    Blank,
+    Text(&'a str),
+    Unsigned(u64),
+    Other,
+}
+
+/// A type that is built from a value of any shape.
 pub(crate) trait FromAny<'de>: Sized {
-    fn other() -> Self;
+    fn from_value(value: Value<'_>) -> Self;
 
-    fn null() -> Self {
-        Self::other()
+    /// From text that lives as long as the input.
+    fn from_borrowed(text: &'de str) -> Self {
+        Self::from_value(Value::Text(text))
     }
 
-    fn text(_: &str) -> Self {
-        Self::other()
-    }
-
-    /// Text that lives as long as the input.
-    fn borrowed_str(text: &'de str) -> Self {
-        Self::text(text)
-    }
-
-    fn unsigned(_: u64) -> Self {
-        Self::other()
-    }
-
-    fn array(_only_nulls: bool) -> Self {
-        Self::other()
-    }
-
-    fn object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Self::other())
+    fn from_object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+        let mut value = Value::Blank;
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            value = Value::Other;
+        }
+        Ok(Self::from_value(value))
     }
 }
 
-/// Reads a value of any shape. It fails only if the format does, or [`FromAny::object`].
+/// Reads a value of any shape. It fails only if the format does, or [`FromAny::from_object`].
 pub(crate) fn any<'de, T: FromAny<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_any(AnyVisitor { refused: &Cell::new(false), value: PhantomData })
 }
 
-/// Reads an object's fields into the fields of `$record` with the same names. `$unknown` runs for any other name; without
-/// it, such a field is skipped.
+/// Implements `Deserialize` for a struct. An object's fields are read into the fields with the same names, and any other
+/// value has no fields. A field with another name is skipped, or refused with the error `unknown`.
 ///
 /// A field given twice is an error, because to choose one of the two would be a guess.
-macro_rules! read_fields {
-    ($map:ident into $record:ident: $($field:ident),+) => {
-        $crate::wire::read_fields!($map into $record: $($field),+; unknown: {
-            $map.next_value::<serde::de::IgnoredAny>()?;
-        })
-    };
-    ($map:ident into $record:ident: $($field:ident),+; unknown: $unknown:expr) => {{
-        #[derive(strum::EnumString)]
-        #[allow(non_camel_case_types, reason = "named as the fields are")]
-        enum Key {
-            $($field),+
-        }
-
-        $(let mut $field = false;)+
-        while let Some($crate::wire::Word(key)) = $map.next_key::<$crate::wire::Word<Key>>()? {
-            match key {
-                $(Some(Key::$field) => {
-                    if core::mem::replace(&mut $field, true) {
-                        return Err(serde::de::Error::duplicate_field(stringify!($field)));
-                    }
-                    $record.$field = $map.next_value()?;
-                })+
-                None => $unknown,
+macro_rules! serde_object {
+    ($type:ident: $($field:ident),+ $(; unknown: $unknown:expr)?) => {
+        impl<'de: 'a, 'a> serde::Deserialize<'de> for $type<'a> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::wire::any(deserializer)
             }
         }
-        Ok($record)
-    }};
+
+        impl<'de: 'a, 'a> $crate::wire::FromAny<'de> for $type<'a> {
+            fn from_value(_: $crate::wire::Value<'_>) -> Self {
+                Self::default()
+            }
+
+            fn from_object<A: serde::de::MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
+                #[derive(strum::EnumString)]
+                #[allow(non_camel_case_types, reason = "named as the fields are")]
+                enum Key {
+                    $($field),+
+                }
+
+                let mut object = Self::default();
+                $(let mut $field = false;)+
+                while let Some($crate::wire::Word(key)) = map.next_key()? {
+                    match key {
+                        $(Some(Key::$field) => {
+                            if core::mem::replace(&mut $field, true) {
+                                return Err(serde::de::Error::duplicate_field(stringify!($field)));
+                            }
+                            object.$field = map.next_value()?;
+                        })+
+                        None => {
+                            map.next_value::<serde::de::IgnoredAny>()?;
+                            $(return Err(serde::de::Error::custom($unknown));)?
+                        }
+                    }
+                }
+                Ok(object)
+            }
+        }
+    };
 }
-pub(crate) use read_fields;
+pub(crate) use serde_object;
 
 /// serde for an enum of words. The error is that of `FromStr`, which never repeats the value.
 macro_rules! serde_words {
@@ -100,15 +109,16 @@ macro_rules! serde_words {
 }
 pub(crate) use serde_words;
 
-/// Reads a value of a shape that the format is asked for.
+/// Reads a value in the way in which `ask` asks the format for it.
 ///
-/// A format that meets another shape refuses it with an error that may repeat the value, so that error is not passed on.
-/// It is recognised by this: to write it, the format asks the visitor what was expected. All other errors (broken JSON, a
-/// reader that fails) are passed on as they are. The caller must fail after a refusal, because the value is not read.
-fn read_expected<'de, T: FromAny<'de>, E>(read: impl FnOnce(AnyVisitor<'_, T>) -> Result<T, E>) -> Result<T, E> {
+/// A format that is asked for one shape and meets another one refuses it with an error that may repeat the value, so that
+/// error is not passed on. It is recognised by this: to write it, the format asks the visitor what was expected. All other
+/// errors (broken JSON, a reader that fails) are passed on as they are. The caller must fail after a refusal, because the
+/// value is not read.
+fn read<'de, T: FromAny<'de>, E>(ask: impl FnOnce(AnyVisitor<'_, T>) -> Result<T, E>) -> Result<T, E> {
     let refused = Cell::new(false);
-    match read(AnyVisitor { refused: &refused, value: PhantomData }) {
-        Err(_) if refused.get() => Ok(T::other()),
+    match ask(AnyVisitor { refused: &refused, value: PhantomData }) {
+        Err(_) if refused.get() => Ok(T::from_value(Value::Other)),
         result => result,
     }
 }
@@ -117,7 +127,7 @@ fn read_expected<'de, T: FromAny<'de>, E>(read: impl FnOnce(AnyVisitor<'_, T>) -
 ///
 /// Asks the format for text, because some formats cannot tell a value's shape.
 pub(crate) fn word<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    read_expected(|visitor| deserializer.deserialize_str(visitor)).map(|Word(word)| word)
+    read(|visitor| deserializer.deserialize_str(visitor)).map(|Word(word)| word)
 }
 
 /// Reads an unsigned number; `None` if the value is anything else.
@@ -125,12 +135,17 @@ pub(crate) fn word<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Re
 /// Asks a text format for a number, because `serde_json` with `arbitrary_precision` shows one as an object if it is not
 /// asked.
 pub(crate) fn unsigned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let Unsigned(number) = if deserializer.is_human_readable() {
-        read_expected(|visitor: AnyVisitor<'_, Unsigned>| deserializer.deserialize_u64(visitor))?
+    if deserializer.is_human_readable() {
+        read(|visitor| deserializer.deserialize_u64(visitor))
     } else {
-        any(deserializer)?
-    };
-    Ok(number)
+        any(deserializer)
+    }
+}
+
+impl FromAny<'_> for Option<u64> {
+    fn from_value(value: Value<'_>) -> Self {
+        if let Value::Unsigned(number) = value { Some(number) } else { None }
+    }
 }
 
 /// One of the words of `T`; `None` if the value is anything else.
@@ -143,24 +158,8 @@ impl<'de, T: FromStr> Deserialize<'de> for Word<T> {
 }
 
 impl<T: FromStr> FromAny<'_> for Word<T> {
-    fn other() -> Self {
-        Self(None)
-    }
-
-    fn text(text: &str) -> Self {
-        Self(text.parse().ok())
-    }
-}
-
-struct Unsigned(Option<u64>);
-
-impl FromAny<'_> for Unsigned {
-    fn other() -> Self {
-        Self(None)
-    }
-
-    fn unsigned(number: u64) -> Self {
-        Self(Some(number))
+    fn from_value(value: Value<'_>) -> Self {
+        Self(if let Value::Text(text) = value { text.parse().ok() } else { None })
     }
 }
 
@@ -173,7 +172,7 @@ struct AnyVisitor<'a, T> {
 macro_rules! visit_other {
     ($($visit:ident($type:ty))*) => {
         $(fn $visit<E>(self, _: $type) -> Result<T, E> {
-            Ok(T::other())
+            Ok(T::from_value(Value::Other))
         })*
     };
 }
@@ -187,11 +186,11 @@ impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<'_, T> {
     }
 
     fn visit_unit<E>(self) -> Result<T, E> {
-        Ok(T::null())
+        Ok(T::from_value(Value::Blank))
     }
 
     fn visit_none<E>(self) -> Result<T, E> {
-        Ok(T::null())
+        Ok(T::from_value(Value::Blank))
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
@@ -203,39 +202,41 @@ impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<'_, T> {
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<T, E> {
-        Ok(T::borrowed_str(text))
+        Ok(T::from_borrowed(text))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<T, E> {
-        Ok(T::text(text))
+        Ok(T::from_value(Value::Text(text)))
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<T, E> {
-        Ok(T::unsigned(number))
+        Ok(T::from_value(Value::Unsigned(number)))
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<T, E> {
-        Ok(u64::try_from(number).map_or_else(|_| T::other(), T::unsigned))
+        Ok(T::from_value(u64::try_from(number).map_or(Value::Other, Value::Unsigned)))
     }
 
     // Shapes that no type here has a use for. serde's own errors for them would repeat the value.
     visit_other! { visit_u128(u128) visit_i128(i128) visit_f64(f64) visit_bool(bool) visit_bytes(&[u8]) }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
-        let mut only_nulls = true;
+        let mut value = Value::Blank;
         while let Some(element) = seq.next_element::<Option<IgnoredAny>>()? {
-            only_nulls &= element.is_none();
+            if element.is_some() {
+                value = Value::Other;
+            }
         }
-        Ok(T::array(only_nulls))
+        Ok(T::from_value(value))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::object(map)
+        T::from_object(map)
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<T, A::Error> {
         data.variant::<IgnoredAny>()?.1.newtype_variant::<IgnoredAny>()?;
-        Ok(T::other())
+        Ok(T::from_value(Value::Other))
     }
 }
 
@@ -249,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_formats_own_error_says_that_a_value_was_expected() {
-        let visitor: &dyn Expected = &AnyVisitor::<Unsigned> { refused: &Cell::new(false), value: PhantomData };
+        let visitor: &dyn Expected = &AnyVisitor::<Option<u64>> { refused: &Cell::new(false), value: PhantomData };
         assert_eq!(visitor.to_string(), "a value");
     }
 }
