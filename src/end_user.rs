@@ -7,7 +7,7 @@ use serde::ser::{Serialize, Serializer};
 use crate::classes::{self, SUSPECT};
 use crate::param::is_blank;
 use crate::words::words;
-use crate::{LinkRequest, email, limits};
+use crate::{LinkError, LinkRequest, RequiredParam, email, limits};
 
 /// The verified person that a session is linked to. An `EndUser` is always valid.
 ///
@@ -65,10 +65,7 @@ impl EndUser {
     /// - [`EndUserError::Invalid`]: it has a control character, or more than
     ///   [`IDENTIFIER_MAX_CHARS`](limits::IDENTIFIER_MAX_CHARS) characters.
     pub fn new(identifier: impl AsRef<str>) -> Result<Self, EndUserError> {
-        let identifier = EndUserField::Identifier.check(identifier.as_ref())?;
-        if identifier.is_empty() {
-            return Err(EndUserError::Missing);
-        }
+        let identifier = EndUserField::Identifier.check(identifier.as_ref(), EndUserField::accepts)?;
         Ok(Fields { identifier, ..Fields::default() }.to_end_user())
     }
 
@@ -78,7 +75,7 @@ impl EndUser {
     /// - [`EndUserError::Invalid`]: it has a control character, or more than [`NAME_MAX_CHARS`](limits::NAME_MAX_CHARS)
     ///   characters.
     pub fn with_name(self, name: impl AsRef<str>) -> Result<Self, EndUserError> {
-        let name = EndUserField::Name.check(name.as_ref())?;
+        let name = EndUserField::Name.check(name.as_ref(), EndUserField::accepts)?;
         Ok(Fields { name, ..self.fields() }.to_end_user())
     }
 
@@ -88,7 +85,7 @@ impl EndUser {
     /// - [`EndUserError::Invalid`]: it is not an e-mail address by `validator`'s rule, has a control character, or more than
     ///   [`EMAIL_MAX_CHARS`](limits::EMAIL_MAX_CHARS) characters.
     pub fn with_email(self, email: impl AsRef<str>) -> Result<Self, EndUserError> {
-        let email = EndUserField::Email.check(email.as_ref())?;
+        let email = EndUserField::Email.check(email.as_ref(), EndUserField::accepts)?;
         Ok(Fields { email, ..self.fields() }.to_end_user())
     }
 
@@ -98,7 +95,7 @@ impl EndUser {
     /// - [`EndUserError::Invalid`]: it has no digit of any script (`char::is_numeric`), has a control character, or more than
     ///   [`PHONE_MAX_CHARS`](limits::PHONE_MAX_CHARS) characters.
     pub fn with_phone(self, phone: impl AsRef<str>) -> Result<Self, EndUserError> {
-        let phone = EndUserField::Phone.check(phone.as_ref())?;
+        let phone = EndUserField::Phone.check(phone.as_ref(), EndUserField::accepts)?;
         Ok(Fields { phone, ..self.fields() }.to_end_user())
     }
 
@@ -227,11 +224,13 @@ impl EndUserField {
         fits && !has_control_character(text)
     }
 
-    fn check(self, text: &str) -> Result<&str, EndUserError> {
-        match text {
-            blank if is_blank(blank) => Ok(""),
-            text if self.accepts(text) => Ok(text),
-            _ => Err(EndUserError::Invalid(self)),
+    /// The text of this field of an end user, which is empty if `text` is blank.
+    pub(crate) fn check(self, text: &str, accepts: impl Fn(Self, &str) -> bool) -> Result<&str, EndUserError> {
+        match (is_blank(text), self) {
+            (true, Self::Identifier) => Err(EndUserError::Missing),
+            (true, _) => Ok(""),
+            (false, _) if accepts(self, text) => Ok(text),
+            (false, _) => Err(EndUserError::Invalid(self)),
         }
     }
 
@@ -270,6 +269,16 @@ pub enum EndUserError {
         max = .0.max_chars(),
     )]
     Invalid(EndUserField),
+}
+
+impl EndUserError {
+    /// The refusal of a request that names such an end user: rows 2 and 3 of the table.
+    pub(crate) const fn into_link_error(self) -> LinkError {
+        match self {
+            Self::Missing => LinkError::MissingParam(RequiredParam::Identifier),
+            Self::Invalid(field) => LinkError::InvalidParam(field),
+        }
+    }
 }
 
 impl fmt::Debug for EndUser {

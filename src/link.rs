@@ -4,8 +4,8 @@ use crate::end_user::Fields;
 use crate::session::{Active, next};
 use crate::words::words;
 use crate::{
-    AnySession, CommType, CrmSupport, DuplicatePolicy, EndUser, EndUserField, LinkError, LinkRequest, RequiredParam,
-    Session,
+    AnySession, CommType, CrmSupport, DuplicatePolicy, EndUser, EndUserError, EndUserField, LinkError, LinkRequest,
+    RequiredParam, Session,
 };
 
 /// Decides a request to link `session` to its end user: the [decision table](crate#the-decision), row by row.
@@ -57,9 +57,10 @@ pub fn apply_link(
     policy: &DuplicatePolicy,
     now: OffsetDateTime,
 ) -> Result<Accepted, LinkError> {
-    request.require(RequiredParam::CommType)?;
-    request.require(RequiredParam::Identifier)?;
-    let fields = request.fields(EndUserField::accepts).map_err(LinkError::InvalidParam)?;
+    if request.comm_type.is_blank() {
+        return Err(LinkError::MissingParam(RequiredParam::CommType));
+    }
+    let fields = request.fields(EndUserField::accepts).map_err(EndUserError::into_link_error)?;
     let comm_type: Option<CommType> = request.comm_type.as_text().and_then(|text| text.parse().ok());
     let comm_type = comm_type.ok_or(LinkError::NotFound)?;
     let session = session.filter(|session| session.comm_type() == comm_type).ok_or(LinkError::NotFound)?;

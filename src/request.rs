@@ -111,39 +111,24 @@ impl<'a> LinkRequest<'a> {
         }
     }
 
-    /// Rows 1 and 2 of the table.
-    pub(crate) fn require(&self, param: RequiredParam) -> Result<(), LinkError> {
-        let value = match param {
-            RequiredParam::CommType => &self.comm_type,
-            RequiredParam::Identifier => &self.identifier,
-        };
-        if value.is_blank() { Err(LinkError::MissingParam(param)) } else { Ok(()) }
+    /// The end user that the request names, whatever its comm type.
+    pub(crate) fn to_end_user(&self, accepts: impl Fn(EndUserField, &str) -> bool) -> Result<EndUser, EndUserError> {
+        self.fields(accepts).map(Fields::to_end_user)
     }
 
-    /// Row 3 of the table: all fields, or the first one that breaks `rule`.
-    pub(crate) fn fields(&self, rule: impl Fn(EndUserField, &str) -> bool) -> Result<Fields<'_>, EndUserField> {
+    /// Rows 2 and 3 of the table: all fields, or why the first one is refused.
+    pub(crate) fn fields(&self, accepts: impl Fn(EndUserField, &str) -> bool) -> Result<Fields<'_>, EndUserError> {
         Ok(Fields {
-            identifier: self.field(EndUserField::Identifier, &rule)?,
-            name: self.field(EndUserField::Name, &rule)?,
-            email: self.field(EndUserField::Email, &rule)?,
-            phone: self.field(EndUserField::Phone, &rule)?,
+            identifier: self.field(EndUserField::Identifier, &accepts)?,
+            name: self.field(EndUserField::Name, &accepts)?,
+            email: self.field(EndUserField::Email, &accepts)?,
+            phone: self.field(EndUserField::Phone, &accepts)?,
         })
     }
 
-    /// The end user that the request names, whatever its comm type.
-    pub(crate) fn to_end_user(&self, rule: impl Fn(EndUserField, &str) -> bool) -> Result<EndUser, EndUserError> {
-        self.require(RequiredParam::Identifier).map_err(|_| EndUserError::Missing)?;
-        self.fields(rule).map(Fields::to_end_user).map_err(EndUserError::Invalid)
-    }
-
-    /// The text of one field; empty if the field is blank.
-    fn field(&self, field: EndUserField, rule: impl Fn(EndUserField, &str) -> bool) -> Result<&str, EndUserField> {
-        let param = self.param(field);
-        match param.as_text() {
-            Some(text) if rule(field, text) => Ok(text),
-            None if param.is_blank() => Ok(""),
-            _ => Err(field),
-        }
+    fn field(&self, field: EndUserField, accepts: impl Fn(EndUserField, &str) -> bool) -> Result<&str, EndUserError> {
+        let text = self.param(field).text_or_blank().ok_or(EndUserError::Invalid(field))?;
+        field.check(text, accepts)
     }
 }
 
@@ -157,14 +142,14 @@ serde_object!(LinkRequest: comm_type, identifier, name, email, phone);
 impl Validate for LinkRequest<'_> {
     fn validate(&self) -> Result<(), ValidationErrors> {
         let mut errors = ValidationErrors::new();
-        for &param in RequiredParam::ALL {
-            if let Err(missing) = self.require(param) {
-                errors.add(param.as_str(), error("missing", missing));
-            }
+        if self.comm_type.is_blank() {
+            let missing = RequiredParam::CommType;
+            errors.add(missing.as_str(), error("missing", LinkError::MissingParam(missing)));
         }
         for &field in EndUserField::ALL {
-            if let Err(field) = self.field(field, EndUserField::accepts) {
-                errors.add(field.as_str(), error("invalid", LinkError::InvalidParam(field)));
+            if let Err(refusal) = self.field(field, EndUserField::accepts) {
+                let code = if refusal == EndUserError::Missing { "missing" } else { "invalid" };
+                errors.add(field.as_str(), error(code, refusal.into_link_error()));
             }
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
