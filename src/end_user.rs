@@ -4,7 +4,6 @@ use core::fmt;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 
-use crate::classes::{self, SUSPECT};
 use crate::param::is_blank;
 use crate::words::words;
 use crate::{LinkError, LinkRequest, RequiredParam, email, limits};
@@ -244,8 +243,9 @@ impl EndUserField {
 }
 
 fn has_control_character(text: &str) -> bool {
-    let found = text.bytes().fold(0, |found, byte| found | classes::of(byte));
-    found & SUSPECT != 0 && text.chars().any(char::is_control)
+    // One pass over the bytes is enough for nearly all text.
+    let printable_ascii = text.bytes().fold(true, |printable, byte| printable & matches!(byte, b' '..=b'~'));
+    !printable_ascii && text.chars().any(char::is_control)
 }
 
 /// Why an [`EndUser`] cannot be built. The error names the field and never repeats its text.

@@ -33,7 +33,6 @@ mod answer;
 #[cfg(feature = "arbitrary")]
 #[path = "testing/arbitrary.rs"]
 mod arbitrary;
-mod classes;
 mod comm_type;
 #[cfg(feature = "conformance")]
 #[path = "testing/conformance.rs"]
