@@ -7,6 +7,7 @@ use serde::ser::{self, Serialize, SerializeMap, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
+use crate::param::is_blank;
 use crate::session::{Active, Ended, State};
 use crate::wire::{self, serde_object};
 use crate::{AnySession, EndUserError, EndUserField, LinkRequest, Param, Session};
@@ -25,37 +26,34 @@ impl Serialize for AnySession {
 
 impl Serialize for Session<Active> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        write(self, ACTIVE, None, serializer)
+        self.write(None, serializer)
     }
 }
 
 impl Serialize for Session<Ended> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        write(self, ENDED, Some(self.ended_at()), serializer)
+        self.write(Some(self.ended_at()), serializer)
     }
 }
 
-fn write<T: State, S: Serializer>(
-    session: &Session<T>,
-    state: &str,
-    ended_at: Option<OffsetDateTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    // A map and not a struct, which some formats write as an array.
-    let mut map = serializer.serialize_map(None)?;
-    map.serialize_entry("state", state)?;
-    map.serialize_entry("comm_type", &session.comm_type())?;
-    map.serialize_entry("crm_support", &session.crm_support())?;
-    if let Some(end_user) = session.end_user() {
-        map.serialize_entry("end_user", end_user)?;
-    }
-    for (field, at) in [("last_linked_at", session.last_linked_at()), ("ended_at", ended_at)] {
-        if let Some(at) = at {
-            map.serialize_entry(field, &to_rfc3339(field, at)?)?;
+impl<T: State> Session<T> {
+    fn write<S: Serializer>(&self, ended_at: Option<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
+        // A map and not a struct, which some formats write as an array.
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("state", if ended_at.is_none() { ACTIVE } else { ENDED })?;
+        map.serialize_entry("comm_type", &self.comm_type)?;
+        map.serialize_entry("crm_support", &self.crm_support)?;
+        if let Some(end_user) = &self.end_user {
+            map.serialize_entry("end_user", end_user)?;
         }
+        for (field, at) in [("last_linked_at", self.last_linked_at), ("ended_at", ended_at)] {
+            if let Some(at) = at {
+                map.serialize_entry(field, &to_rfc3339(field, at)?)?;
+            }
+        }
+        map.serialize_entry("revision", &self.revision)?;
+        map.end()
     }
-    map.serialize_entry("revision", &session.revision())?;
-    map.end()
 }
 
 /// In UTC, so that equal moments have the same text. A moment whose year in UTC is not 0 to 9999, as RFC 3339 requires, is
@@ -88,11 +86,7 @@ serde_object!(Record: state, comm_type, crm_support, end_user, last_linked_at, e
 
 impl Record<'_> {
     fn check(self) -> Result<AnySession, RecordError> {
-        let active = required(&self.state, "state", |state| match state {
-            ACTIVE => Some(true),
-            ENDED => Some(false),
-            _ => None,
-        })?;
+        let state = required(&self.state, "state", |text| [ACTIVE, ENDED].into_iter().find(|state| *state == text))?;
         let session = Session {
             comm_type: required(&self.comm_type, "comm_type", |text| text.parse().ok())?,
             crm_support: required(&self.crm_support, "crm_support", |text| text.parse().ok())?,
@@ -104,11 +98,11 @@ impl Record<'_> {
         if session.last_linked_at.is_some() && session.end_user.is_none() {
             return Err(RecordError::Missing("end_user"));
         }
-        match optional(&self.ended_at, "ended_at", from_rfc3339)? {
-            None if active => Ok(session.into()),
-            Some(at) if !active => Ok(session.in_state(Ended { at }).into()),
-            None => Err(RecordError::Missing("ended_at")),
-            Some(_) => Err(RecordError::Unexpected("ended_at")),
+        match (state, optional(&self.ended_at, "ended_at", from_rfc3339)?) {
+            (ACTIVE, None) => Ok(session.into()),
+            (ACTIVE, Some(_)) => Err(RecordError::Unexpected("ended_at")),
+            (_, Some(at)) => Ok(session.in_state(Ended { at }).into()),
+            (_, None) => Err(RecordError::Missing("ended_at")),
         }
     }
 }
@@ -129,10 +123,10 @@ fn required<T>(param: &Param<'_>, field: &'static str, parse: Parse<T>) -> Resul
 }
 
 fn optional<T>(param: &Param<'_>, field: &'static str, parse: Parse<T>) -> Result<Option<T>, RecordError> {
-    if param.is_blank() {
-        return Ok(None);
+    match param.text_or_blank() {
+        Some(blank) if is_blank(blank) => Ok(None),
+        text => text.and_then(parse).map(Some).ok_or(RecordError::Invalid(field)),
     }
-    param.as_text().and_then(parse).map(Some).ok_or(RecordError::Invalid(field))
 }
 
 pub(crate) fn from_rfc3339(text: &str) -> Option<OffsetDateTime> {
