@@ -4,7 +4,7 @@ use crate::end_user::Fields;
 use crate::session::{Active, next};
 use crate::words::words;
 use crate::{
-    AnySession, CommType, CrmSupport, DuplicatePolicy, EndUser, EndUserError, EndUserField, LinkError, LinkRequest,
+    AnySession, CrmSupport, DuplicatePolicy, EndUser, EndUserError, EndUserField, LinkError, LinkRequest,
     RequiredParam, Session,
 };
 
@@ -61,19 +61,17 @@ pub fn apply_link(
         return Err(LinkError::MissingParam(RequiredParam::CommType));
     }
     let fields = request.fields(EndUserField::accepts).map_err(EndUserError::into_link_error)?;
-    let comm_type: Option<CommType> = request.comm_type.as_text().and_then(|text| text.parse().ok());
-    let comm_type = comm_type.ok_or(LinkError::NotFound)?;
-    let session = session.filter(|session| session.comm_type() == comm_type).ok_or(LinkError::NotFound)?;
-    match session {
-        AnySession::Ended(_) => Err(LinkError::AlreadyEnded(comm_type)),
-        AnySession::Active(session) => {
-            session.check(fields.identifier, policy, now).map(|()| session.accept(fields, now))
-        }
-    }
+    // Rows 4 and 5 in one: no session has an unknown comm type.
+    let named = |session: &&AnySession| request.comm_type.as_text() == Some(session.comm_type().as_str());
+    let session = session.filter(named).ok_or(LinkError::NotFound)?;
+    let AnySession::Active(session) = session else { return Err(LinkError::AlreadyEnded(session.comm_type())) };
+    session.check(fields.identifier, policy, now)?;
+    Ok(session.accept(fields, now))
 }
 
 impl Session<Active> {
     /// Rows 7 and 8 of the table.
+    #[inline]
     pub(crate) fn check(
         &self,
         identifier: &str,
