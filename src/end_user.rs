@@ -207,7 +207,7 @@ impl EndUserField {
         match self {
             Self::Identifier | Self::Name => self.accepts_stored(text),
             Self::Email if text.len() <= self.max_chars() && email::is_plain_email(text) => true,
-            Self::Email => self.accepts_stored(text) && email::is_email(text),
+            Self::Email => self.accepts_stored(text) && email::is_special_email(text),
             Self::Phone => self.accepts_stored(text) && text.chars().any(char::is_numeric),
         }
     }
