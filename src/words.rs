@@ -65,10 +65,7 @@ macro_rules! words {
             type Err = $crate::ParseWordError;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(Self::UNKNOWN_WORD),
-                }
+                Self::ALL.iter().copied().find(|word| word.as_str() == text).ok_or(Self::UNKNOWN_WORD)
             }
         }
 
