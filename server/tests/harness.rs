@@ -81,6 +81,15 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
+    /// Waits until it has accepted so many connections: others wait in the kernel's queue.
+    pub async fn holds(&self, connections: usize) {
+        let started = Instant::now();
+        while self.descriptors() < connections {
+            assert!(started.elapsed() < Duration::from_secs(30), "it holds {} descriptors", self.descriptors());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub fn threads(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
     }
