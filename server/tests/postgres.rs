@@ -121,6 +121,44 @@ async fn they_never_deadlock(cluster: &Cluster, url: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deadlock_is_a_lost_race() {
+    const BLOCKED: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    let Some(cluster) = Cluster::start("") else { return };
+    // Of the two, the one that looks first gives way.
+    cluster.execute("ALTER DATABASE postgres SET deadlock_timeout = '5s'").await;
+    let store = Arc::new(open_patiently(&cluster.url()).await);
+    store.write(&["a", "b"].map(start)).await.unwrap();
+    let other = cluster.client().await;
+    let holds = "SET deadlock_timeout = '1h'; BEGIN; UPDATE sessions SET revision = 7 WHERE id = 'b'";
+    other.batch_execute(holds).await.unwrap();
+    let batch = tokio::spawn({
+        let store = store.clone();
+        async move { store.write(&[link("a", 0, "x"), link("b", 0, "x")]).await }
+    });
+    cluster.until(BLOCKED, |blocked| blocked == 1).await;
+    // It waits for the batch, which waits for it.
+    other.batch_execute("UPDATE sessions SET revision = 7 WHERE id = 'a'; COMMIT").await.unwrap();
+    assert_eq!(batch.await.unwrap().unwrap(), [Written::No, Written::No]);
+    assert_eq!(store.write(&[link("a", 7, "y"), link("b", 7, "y")]).await.unwrap(), [Written::Yes; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serialisation_failure_is_a_lost_race() {
+    let Some(cluster) = Cluster::start("") else { return };
+    let store = open_patiently(&cluster.url()).await;
+    store.write(&["a", "b"].map(start)).await.unwrap();
+    // PostgreSQL itself has none at this server's isolation. What speaks its protocol may have them.
+    let fails = "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS \
+        $$BEGIN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END$$; \
+        CREATE TRIGGER fail BEFORE UPDATE ON sessions FOR EACH ROW WHEN (NEW.id = 'b') EXECUTE FUNCTION fail()";
+    cluster.execute(fails).await;
+    let batch = [link("a", 0, "x"), link("b", 0, "x")];
+    assert_eq!(store.write(&batch).await.unwrap(), [Written::No, Written::No]);
+    cluster.execute("DROP TRIGGER fail ON sessions").await;
+    assert_eq!(store.write(&batch).await.unwrap(), [Written::Yes, Written::Yes]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_table_costs_no_more_backends_than_the_pool_has_and_they_recover() {
     let Some(cluster) = Cluster::start("") else { return };
     a_locked_table_is_survived(&cluster, &cluster.url(), "midsession-server").await;
