@@ -107,7 +107,8 @@ stop_sqlite() { :; }
 # Three masters with a replica each, which flush each command.
 start_redis() {
     local base port hosts=()
-    base=$(shuf -i 20000-29999 -n 1)
+    # Their bus listens 10,000 above: it must not be a port that the system gives to outgoing connections.
+    base=$(shuf -i 10000-19990 -n 1)
     for port in $(seq "$base" $((base + 5))); do
         mkdir "redis-$port"
         redis-server --port "$port" --bind 127.0.0.1 --dir "$work/redis-$port" --cluster-enabled yes --save '' \
@@ -115,7 +116,12 @@ start_redis() {
         nodes+=($!)
         hosts+=("127.0.0.1:$port")
     done
-    for port in $(seq "$base" $((base + 5))); do until redis-cli -p "$port" ping >/dev/null 2>&1; do sleep 0.1; done; done
+    for port in $(seq "$base" $((base + 5))); do
+        until redis-cli -p "$port" ping >/dev/null 2>&1; do
+            kill -0 "${nodes[@]}" || { cat redis-*/log >&2; exit 1; }
+            sleep 0.1
+        done
+    done
     redis-cli --cluster create "${hosts[@]}" --cluster-replicas 1 --cluster-yes >/dev/null
     until [ "$(for port in $(seq "$base" $((base + 5))); do redis-cli -p "$port" cluster info; done | grep -c cluster_state:ok)" = 6 ]; do sleep 0.1; done
     redis_port=$base
