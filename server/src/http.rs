@@ -4,7 +4,7 @@ use axum::RequestPartsExt;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, Uri};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use midsession::{CommType, Endpoint, LinkRequest, Session};
@@ -70,10 +70,8 @@ pub fn router<S: Store>(app: App<S>) -> Router {
         // The contract's route is the crate's to recognise: it takes any comm type, even none, and a doubled slash.
         .fallback(end_user::<S>)
         .method_not_allowed_fallback(async || Reply::method_not_allowed(None))
-        .layer(from_fn_with_state(app.clone(), middleware::authorize::<S>))
         .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(from_fn(middleware::unambiguous))
-        .layer(from_fn(middleware::log))
+        .layer(from_fn_with_state(app.clone(), middleware::door::<S>))
         .with_state(app)
 }
 

@@ -31,82 +31,100 @@ const SPILL_MAX_BYTES: usize = 1024 * 1024;
 /// How long a client may take over a body.
 const BODY: Duration = Duration::from_secs(10);
 
-/// Lets in who shows a token, and anyone who asks after the server's health or reads what is public of its docs.
-pub(crate) async fn authorize<S: Store>(
-    State(app): State<Arc<App<S>>>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
-    let path = request.uri().path();
-    let is_docs =
-        || DOCS.iter().any(|docs| path.strip_prefix(docs).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
-    if OPEN.contains(&path) || app.public_docs && is_docs() || app.tokens.admit(request.headers()) {
-        next.run(request).await
-    } else {
-        Reply::unauthorized().into_response()
-    }
+/// What every request passes, in one layer: each layer of axum costs a request several allocations. What refuses a request
+/// here has its line in the log, too.
+pub(crate) async fn door<S: Store>(State(app): State<Arc<App<S>>>, request: Request, next: Next) -> Response<Body> {
+    let line = Line::begin(&request);
+    let response = match ambiguity(&request).or_else(|| app.without_right(&request)) {
+        Some(refusal) => refusal.into_response(),
+        None => next.run(request).await,
+    };
+    line.end(response)
 }
 
 /// Refuses what two readers would read in two ways: a proxy may have gone by the other header.
-pub(crate) async fn unambiguous(request: Request, next: Next) -> Response<Body> {
+fn ambiguity(request: &Request) -> Option<Reply> {
     let headers = request.headers();
     let twice =
         [HOST, AUTHORIZATION, CONTENT_TYPE].into_iter().find(|name| headers.get_all(name).iter().nth(1).is_some());
     if let Some(name) = twice {
-        return Reply::header_twice(&name).into_response();
+        return Some(Reply::header_twice(&name));
     }
     if request.version() == Version::HTTP_11 && !headers.contains_key(HOST) {
-        return Reply::NO_HOST.into_response();
+        return Some(Reply::NO_HOST);
     }
-    if headers.get_all(CONTENT_ENCODING).iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Reply::ENCODED.into_response();
-    }
-    next.run(request).await
+    let encoded = |encoding: &HeaderValue| !encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+    headers.get_all(CONTENT_ENCODING).iter().any(encoded).then_some(Reply::ENCODED)
 }
 
-/// Writes one line a request, and counts it. Paths are logged as templates. Of what a client sent nothing else is logged
-/// than a request id and a trace id, which are taken over if they have the form of such an id.
-pub(crate) async fn log(request: Request, next: Next) -> Response<Body> {
-    let started = Instant::now();
-    let id = request_id(request.headers()).unwrap_or_else(|| new_id(OffsetDateTime::now_utc()));
-    let trace_id = trace_id(request.headers());
-    let method = match request.method().as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "TRACE") => known.to_owned(),
-        _ => "other".to_owned(),
-    };
-    let route = match request.extensions().get::<MatchedPath>() {
-        // The doubled slash is another way to write the same route.
-        Some(matched) => matched.as_str().replacen("//", "/", 1),
-        None if Endpoint::parse(request.uri().path()).is_some() => END_USER.to_owned(),
-        None => "none".to_owned(),
-    };
-    let mut response = next.run(request).await;
-    let status = response.status();
-    let elapsed = started.elapsed();
-    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    let (outcome, cause) = match response.extensions().get() {
-        Some(Outcome { kind, cause }) => (*kind, cause.as_deref()),
-        None => ("none", None),
-    };
-    tracing::info!(
-        request_id = id,
-        trace_id,
-        method,
-        route,
-        status = status.as_u16(),
-        outcome,
-        cause,
-        micros,
-        "request"
-    );
-    metrics::histogram!(REQUEST_SECONDS, "route" => route.clone()).record(elapsed);
-    let status = status.as_str().to_owned();
-    metrics::counter!(REQUESTS, "route" => route, "method" => method, "status" => status, "outcome" => outcome)
-        .increment(1);
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, id);
+impl<S> App<S> {
+    /// Lets in who shows a token, and anyone who asks after the server's health or reads what is public of its docs.
+    fn without_right(&self, request: &Request) -> Option<Reply> {
+        let path = request.uri().path();
+        let in_docs = |docs: &str| path.strip_prefix(docs).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let is_open = OPEN.contains(&path) || self.public_docs && DOCS.into_iter().any(in_docs);
+        (!is_open && !self.tokens.admit(request.headers())).then(Reply::unauthorized)
     }
-    response
+}
+
+/// One line a request, and its count. Paths are logged as templates. Of what a client sent nothing else is logged than a
+/// request id and a trace id, which are taken over if they have the form of such an id.
+struct Line {
+    started: Instant,
+    id: String,
+    trace_id: Option<String>,
+    method: &'static str,
+    route: String,
+}
+
+impl Line {
+    fn begin(request: &Request) -> Self {
+        const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+        let method = METHODS.into_iter().find(|known| request.method().as_str() == *known);
+        let route = match request.extensions().get::<MatchedPath>() {
+            // The doubled slash is another way to write the same route.
+            Some(matched) => matched.as_str().replacen("//", "/", 1),
+            None if Endpoint::parse(request.uri().path()).is_some() => END_USER.to_owned(),
+            None => "none".to_owned(),
+        };
+        Self {
+            started: Instant::now(),
+            id: request_id(request.headers()).unwrap_or_else(|| new_id(OffsetDateTime::now_utc())),
+            trace_id: trace_id(request.headers()),
+            method: method.unwrap_or("other"),
+            route,
+        }
+    }
+
+    fn end(self, mut response: Response<Body>) -> Response<Body> {
+        let Self { started, id, trace_id, method, route } = self;
+        let status = response.status();
+        let elapsed = started.elapsed();
+        let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        let (outcome, cause) = match response.extensions().get() {
+            Some(Outcome { kind, cause }) => (*kind, cause.as_deref()),
+            None => ("none", None),
+        };
+        tracing::info!(
+            request_id = id,
+            trace_id,
+            method,
+            route,
+            status = status.as_u16(),
+            outcome,
+            cause,
+            micros,
+            "request"
+        );
+        metrics::histogram!(REQUEST_SECONDS, "route" => route.clone()).record(elapsed);
+        let status = status.as_str().to_owned();
+        metrics::counter!(REQUESTS, "route" => route, "method" => method, "status" => status, "outcome" => outcome)
+            .increment(1);
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
+    }
 }
 
 /// The client's id of the request, if it is a UUID, with or without its hyphens. Other forms may hold anything, such as a
