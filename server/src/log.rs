@@ -1,7 +1,7 @@
 //! The log of the binary: lines of JSON on standard error, which no request ever waits for.
 
 use std::fmt;
-use std::io;
+use std::io::{self, BufWriter};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -20,6 +20,8 @@ use crate::metrics::DROPPED_LOG_LINES;
 
 /// How many lines may wait for a slow reader. Those beyond it are dropped, and counted.
 const LINES_MAX: usize = 16_384;
+/// How much is written at once when lines queue faster than they are written.
+const BUFFER_BYTES: usize = 64 * 1024;
 /// How often it is looked for dropped lines.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -36,7 +38,8 @@ impl Log {
     /// If the process has another log already.
     pub fn start() -> Self {
         let writer = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).thread_name("log");
-        let (writer, guard) = writer.finish(io::stderr());
+        // It is flushed as soon as no line waits.
+        let (writer, guard) = writer.finish(BufWriter::with_capacity(BUFFER_BYTES, io::stderr()));
         let dropped = writer.error_counter();
         let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(false);
         let lines = lines.with_timer(Timestamp(OffsetDateTime::now_utc)).with_writer(writer);
