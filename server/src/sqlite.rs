@@ -33,6 +33,11 @@ const SCAN: &str = "SELECT id FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2";
 const OPENING: Duration = Duration::from_secs(10);
 /// The pause before an opening is tried again: SQLite does not wait for every lock by itself.
 const OPEN_AGAIN: Duration = Duration::from_millis(20);
+/// How long the write-ahead log grows before it is moved into the file: 64 MiB. All links wait for that, and a session
+/// that was written often is moved once.
+const CHECKPOINT_PAGES: i32 = 16_384;
+/// How much of the database the writer keeps in memory. Readers forget what they have at each write anyway.
+const WRITER_CACHE_KIB: i32 = 8 * 1024;
 /// How many threads read.
 const READERS: usize = 2;
 /// How many calls may wait for a thread. A lane has one under way, so this is plenty.
@@ -343,6 +348,8 @@ fn writer(path: &Path, busy: Duration) -> Result<Connection, SqliteOpenError> {
     }
     // The default of this mode leaves the last commits to the next checkpoint.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     migrate(&mut connection)?;
     Ok(connection)
 }
