@@ -89,7 +89,7 @@ async fn put_case(State(hooks): Shared, Json(case): Json<Case>) -> Response {
     let number = number.saturating_add(1);
     let store = Part { store: hooks.store.clone(), number };
     if let Some(next) = case.session {
-        let change = Change { id: case.session_id.clone(), expected: None, next };
+        let change = Change { id: case.session_id.clone(), expected: None, glanced: None, next };
         if store.write(&[change]).await.ok().as_deref() != Some(&[Written::Yes]) {
             return (StatusCode::INTERNAL_SERVER_ERROR, "the session is not stored").into_response();
         }

@@ -58,7 +58,7 @@ impl<S: Store> Readiness<S> {
         };
         let expected = found.as_ref().map(Session::revision);
         let next = next(found, self.sessions.now()).ok_or_else(|| Unready("the probe's record is none".into()))?;
-        let change = Change { id: PROBE_ID.to_owned(), expected, next: next.into() };
+        let change = Change { id: PROBE_ID.to_owned(), expected, glanced: None, next: next.into() };
         match store.write(&[change]).await.map_err(|error| Unready(error.to_string()))?.first() {
             // Another server's probe was first: its write was made.
             Some(Written::Yes | Written::No) => Ok(()),

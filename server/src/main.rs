@@ -94,7 +94,8 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
             }
             let options = RedisOptions { timeout, start: config.database_wait, ..RedisOptions::default() };
             let Some(store) = opened(Redis::open(url, &options), &mut shutdown).await? else { return Ok(()) };
-            serve_from(store, "redis", 8, config, listener, shutdown).await?;
+            // More lanes would mean smaller batches, and each costs a flush on a master and on its replicas.
+            serve_from(store, "redis", 1, config, listener, shutdown).await?;
         }
         _ => return Err(format!("cannot open the database: its URL must begin with {}", schemes()).into()),
     }

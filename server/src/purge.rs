@@ -86,6 +86,6 @@ async fn purge_batch<S: Scan>(
 fn erasure(id: &str, session: &AnySession, ended_before: OffsetDateTime) -> Option<Change> {
     let AnySession::Ended(ended) = session else { return None };
     let erased = (ended.ended_at() < ended_before).then(|| ended.clone().erase())?;
-    let change = Change { id: id.to_owned(), expected: Some(ended.revision()), next: erased.into() };
+    let change = Change { id: id.to_owned(), expected: Some(ended.revision()), glanced: None, next: erased.into() };
     (change.next != *session).then_some(change)
 }

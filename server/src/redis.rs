@@ -284,7 +284,7 @@ impl Run<'_> {
                 return self.redirect(place, request, Some(node));
             }
             // A read may be sent again whatever came of it.
-            Outcome::Unknown(_) if matches!(request.ask, Ask::Read) => None,
+            Outcome::Unknown(_) if matches!(request.ask, Ask::Read | Ask::Glance) => None,
             Outcome::Refused(refusal) => refusal.since,
             _ => {
                 self.set(place, outcome);
@@ -321,12 +321,11 @@ impl Run<'_> {
 
 impl Store for Redis {
     async fn read(&self, ids: &[&str]) -> Result<Vec<Found>, StoreError> {
-        let request = |id: &&str| Request { key: key(id), ask: Ask::Read };
-        let outcomes = self.run(ids.iter().map(request).collect()).await;
-        if let Some(cause) = failure_of_all(&outcomes) {
-            return Err(StoreError::new(cause));
-        }
-        Ok(outcomes.into_iter().map(found).collect())
+        self.look(ids, || Ask::Read).await
+    }
+
+    async fn glance(&self, ids: &[&str]) -> Result<Option<Vec<Found>>, StoreError> {
+        self.look(ids, || Ask::Glance).await.map(Some)
     }
 
     async fn write(&self, changes: &[Change]) -> Result<Vec<Written>, StoreError> {
@@ -346,12 +345,22 @@ impl Store for Redis {
 }
 
 impl Redis {
+    async fn look(&self, ids: &[&str], ask: fn() -> Ask) -> Result<Vec<Found>, StoreError> {
+        let request = |id: &&str| Request { key: key(id), ask: ask() };
+        let outcomes = self.run(ids.iter().map(request).collect()).await;
+        if let Some(cause) = failure_of_all(&outcomes) {
+            return Err(StoreError::new(cause));
+        }
+        Ok(outcomes.into_iter().map(found).collect())
+    }
+
     fn request(&self, change: &Change) -> serde_json::Result<Request> {
-        let mut record = format!("{} ", change.next.revision()).into_bytes();
-        serde_json::to_writer(&mut record, &change.next)?;
         let ask = Ask::Write {
-            expected: change.expected.map_or_else(String::new, |revision| format!("{revision} ")),
-            record,
+            expected: match (&change.glanced, change.expected) {
+                (Some(glanced), _) => record(glanced)?,
+                (None, expected) => expected.map_or_else(Vec::new, revision),
+            },
+            record: record(&change.next)?,
             ttl: self.ended_ttl.filter(|_| !change.next.is_active()),
         };
         Ok(Request { key: key(&change.id), ask })
@@ -360,6 +369,16 @@ impl Redis {
 
 fn key(id: &str) -> String {
     format!("midsession:{id}")
+}
+
+fn revision(revision: u64) -> Vec<u8> {
+    format!("{revision} ").into_bytes()
+}
+
+fn record(session: &AnySession) -> serde_json::Result<Vec<u8>> {
+    let mut record = revision(session.revision());
+    serde_json::to_writer(&mut record, session)?;
+    Ok(record)
 }
 
 /// The cause, if no request was answered.

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::Span;
 
 use crate::metrics::{BATCH_SIZE, LOST_RACES, QUEUE_LENGTH, RESOLVED_OUTCOMES, STORE_ERRORS};
-use crate::{Change, Store, StoreError, UnreadableRecord, Written};
+use crate::{Change, Found, Store, StoreError, UnreadableRecord, Written};
 
 /// Tells the time: the machine's in the server, any in a test.
 pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
@@ -186,7 +186,8 @@ impl<S: Store> Sessions<S> {
         let deadline = Instant::now() + self.0.batches.limits.patience;
         let (reply, answer) = oneshot::channel();
         let span = Span::current();
-        let task = Task { id: id.into(), command, deadline, reply, span: span.clone(), races: 0, attempts: Vec::new() };
+        let (races, doubted, attempts) = (0, false, Vec::new());
+        let task = Task { id: id.into(), command, deadline, reply, span: span.clone(), races, doubted, attempts };
         self.enqueue(task)?;
         Waiter { answer, span }.until(deadline).await
     }
@@ -250,6 +251,8 @@ struct Task {
     reply: oneshot::Sender<Result<Decided, Failure>>,
     span: Span,
     races: u32,
+    /// It was to be refused after a glance: it is decided again after a read.
+    doubted: bool,
     /// The writes it was part of whose fate is not known.
     attempts: Vec<Attempt>,
 }
@@ -291,6 +294,11 @@ impl Attempt {
 }
 
 impl Task {
+    /// What an open write came to, and what is refused, takes a read.
+    fn may_glance(&self) -> bool {
+        !self.doubted && self.attempts.is_empty()
+    }
+
     fn answer(self, result: Result<Decided, Failure>) {
         if let Err(Ok(decided)) = self.reply.send(result) {
             log_unheard(&self.span, decided);
@@ -353,6 +361,13 @@ struct Batches<S> {
     limits: Limits,
 }
 
+/// What is stored under an id.
+struct Looked {
+    found: Found,
+    /// The store did not make sure of it.
+    glanced: bool,
+}
+
 /// The commands of a batch on one session, decided, and the write on which their answers wait.
 struct Decision {
     change: Change,
@@ -401,23 +416,18 @@ impl<S: Store> Batches<S> {
         if sessions.is_empty() {
             return again;
         }
-        let ids: Vec<&str> = sessions.keys().map(|id| &**id).collect();
-        let found = match patiently(self.limits, ids.len(), self.store.read(&ids)).await {
-            Ok(found) => found,
-            Err(error) => {
-                sessions.into_values().flatten().for_each(|task| again.fail(task, &error));
-                return again;
-            }
-        };
+        let looked = self.look(&sessions).await;
         let mut decisions = Vec::with_capacity(sessions.len());
-        for (tasks, found) in sessions.into_values().zip(found) {
+        for (tasks, Looked { found, glanced }) in sessions.into_values().zip(looked) {
             match found {
-                Ok(stored) => decisions.extend(self.decide(tasks, stored.as_ref())),
+                Ok(stored) if glanced => decisions.extend(self.decide(tasks, stored.as_ref(), Some(&mut again))),
+                Ok(stored) => decisions.extend(self.decide(tasks, stored.as_ref(), None)),
                 Err(UnreadableRecord::OutOfReach(error)) => {
                     for task in tasks {
                         again.fail(task, &error);
                     }
                 }
+                Err(UnreadableRecord::NoSession(_)) if glanced => tasks.into_iter().for_each(|task| again.doubt(task)),
                 Err(UnreadableRecord::NoSession(error)) => {
                     let failure = Failure::Unreadable(error.to_string());
                     for task in tasks {
@@ -432,8 +442,54 @@ impl<S: Store> Batches<S> {
         again
     }
 
-    /// Decides the commands on one session one after the other. Those that leave it as it is stored are answered.
-    fn decide(&self, tasks: Vec<Task>, stored: Option<&AnySession>) -> Option<Decision> {
+    /// What is stored under each id, in their order.
+    async fn look(&self, sessions: &BTreeMap<Arc<str>, Vec<Task>>) -> Vec<Looked> {
+        let may_glance = |tasks: &Vec<Task>| tasks.iter().all(Task::may_glance);
+        let (mut quick, mut firm) = (Vec::with_capacity(sessions.len()), Vec::new());
+        for (id, tasks) in sessions {
+            if may_glance(tasks) { &mut quick } else { &mut firm }.push(&**id);
+        }
+        let (quick, firm) = tokio::join!(self.glance(&quick), self.read(&firm));
+        let (mut quick, mut firm) = (quick.into_iter(), firm.into_iter());
+        let next = |tasks| if may_glance(tasks) { quick.next() } else { firm.next() };
+        sessions.values().filter_map(next).collect()
+    }
+
+    async fn glance(&self, ids: &[&str]) -> Vec<Looked> {
+        let mut glanced = true;
+        let call = async {
+            if let Some(found) = self.store.glance(ids).await? {
+                return Ok(found);
+            }
+            glanced = false;
+            self.store.read(ids).await
+        };
+        let found = self.each(ids, call).await;
+        found.into_iter().map(|found| Looked { found, glanced }).collect()
+    }
+
+    async fn read(&self, ids: &[&str]) -> Vec<Looked> {
+        let found = self.each(ids, self.store.read(ids)).await;
+        found.into_iter().map(|found| Looked { found, glanced: false }).collect()
+    }
+
+    /// What the store could not be asked at all is out of reach, each id for itself.
+    async fn each(&self, ids: &[&str], call: impl Future<Output = Result<Vec<Found>, StoreError>>) -> Vec<Found> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let found = patiently(self.limits, ids.len(), call).await;
+        found.unwrap_or_else(|error| ids.iter().map(|_| Err(error.clone().into())).collect())
+    }
+
+    /// Decides the commands on one session one after the other. Those that leave it as it is stored are answered, but not
+    /// after a glance: those are left to be decided once more.
+    fn decide(
+        &self,
+        tasks: Vec<Task>,
+        stored: Option<&AnySession>,
+        mut glance: Option<&mut Again>,
+    ) -> Option<Decision> {
         let mut next: Option<AnySession> = None;
         let mut waiting = Vec::new();
         let mut id = None;
@@ -448,11 +504,15 @@ impl<S: Store> Batches<S> {
                 }
                 // An earlier write may still be made, against what was decided now.
                 _ if !task.attempts.is_empty() => task.answer(Err(Failure::unknown("an earlier write may still come"))),
-                Ok((decided, _)) => task.answer(Ok(decided)),
                 Err(_) => task.answer(Err(Failure::Panicked)),
+                Ok((decided, _)) => match &mut glance {
+                    Some(again) => again.doubt(task),
+                    None => task.answer(Ok(decided)),
+                },
             }
         }
-        let change = Change { id: id?.to_string(), expected: stored.map(AnySession::revision), next: next? };
+        let (expected, glanced) = (stored.map(AnySession::revision), stored.filter(|_| glance.is_some()).cloned());
+        let change = Change { id: id?.to_string(), expected, glanced, next: next? };
         Some(Decision { change, tasks: waiting })
     }
 
@@ -499,7 +559,7 @@ impl<S: Store> Batches<S> {
                 for ((change, tasks), written) in changes.iter().zip(waiting).zip(written) {
                     match written {
                         Written::Yes => tasks.into_iter().for_each(|(task, decided)| task.answer(Ok(decided))),
-                        Written::No => tasks.into_iter().for_each(|(task, _)| again.lost(task)),
+                        Written::No => tasks.into_iter().for_each(|(task, _)| again.lost(change, task)),
                         Written::Unknown => again.look_up(change, tasks),
                     }
                 }
@@ -523,10 +583,17 @@ impl Again {
         }
     }
 
+    /// A glance is not enough to answer from.
+    fn doubt(&mut self, task: Task) {
+        self.tasks.push(Task { doubted: true, ..task });
+    }
+
     /// Another server was first.
-    fn lost(&mut self, mut task: Task) {
+    fn lost(&mut self, change: &Change, mut task: Task) {
         metrics::counter!(LOST_RACES).increment(1);
         task.races += 1;
+        // A record of another form is never found as it was glanced at.
+        task.doubted |= change.glanced.is_some();
         if task.races < RACES_MAX {
             self.tasks.push(task);
         } else if task.attempts.is_empty() {

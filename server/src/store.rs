@@ -25,6 +25,21 @@ pub trait Store: Send + Sync + 'static {
     /// - The database did not answer, or refused.
     fn read(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<Found>, StoreError>> + Send;
 
+    /// The same, from a store whose reads are slow because they make sure of what they find, and which need not do so
+    /// here: what this finds may not be durable yet, or no longer current. None, as it is without an implementation: use
+    /// [`Store::read`].
+    ///
+    /// No answer rests on a glance alone. What it leads to write is written on condition that what was found is still
+    /// stored ([`Change::glanced`]); what it leads to refuse is read and decided again. So a store may glance if it
+    /// answers [`Written::Yes`] only when what the change replaces was durable, too.
+    ///
+    /// # Errors
+    /// - The database did not answer, or refused.
+    fn glance(&self, ids: &[&str]) -> impl Future<Output = Result<Option<Vec<Found>>, StoreError>> + Send {
+        let _ = ids;
+        async { Ok(None) }
+    }
+
     /// Writes each of `changes` for which the stored revision is still the expected one, and says for each, in their
     /// order, whether it was written. The ids differ from each other. A change that is not written does not keep the
     /// others from being written.
@@ -42,6 +57,10 @@ impl<S: Store> Store for Arc<S> {
         S::read(self, ids)
     }
 
+    fn glance(&self, ids: &[&str]) -> impl Future<Output = Result<Option<Vec<Found>>, StoreError>> + Send {
+        S::glance(self, ids)
+    }
+
     fn write(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Written>, StoreError>> + Send {
         S::write(self, changes)
     }
@@ -57,6 +76,9 @@ pub struct Change {
     pub id: String,
     /// The revision that must be stored for this to be written; none: nothing must be stored under the id.
     pub expected: Option<u64>,
+    /// What it was decided on, if that was a [glance](Store::glance). Then it must be stored as it is, down to the last
+    /// field: a session that was not durable may be lost, and its revision be used once more, for another.
+    pub glanced: Option<AnySession>,
     /// The session to store. Its stored form is its serde form, as JSON.
     pub next: AnySession,
 }

@@ -107,6 +107,50 @@ async fn races_lost_again_and_again_are_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_link_takes_no_read_after_a_glance_and_a_refusal_takes_one() {
+    let (store, sessions) = new(Limits::default());
+    store.glance_at([]);
+    assert_eq!(change(sessions.submit("chat", link("a")).await), Ok(LinkChange::First));
+    assert_eq!(store.reads(), 0);
+    assert_eq!(change(sessions.submit("chat", link("b")).await), Err(LinkErrorKind::Duplicate));
+    assert_eq!(store.reads(), 1);
+    assert_eq!(change(sessions.submit("unknown", link("b")).await), Err(LinkErrorKind::NotFound));
+    assert_eq!(store.reads(), 2);
+    assert_eq!(store.batches(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_one_is_refused_for_what_only_a_glance_shows() {
+    for ghost in [None, Some(chat().end(now())), Some(linked("other"))] {
+        let (store, sessions) = new(Limits::default());
+        store.glance_at([("chat", ghost)]);
+        assert_eq!(change(sessions.submit("chat", link("a")).await), Ok(LinkChange::First));
+        assert_eq!(person(&store.get("chat").unwrap()), "a");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_rests_on_a_session_of_the_same_revision_that_was_lost_is_decided_again() {
+    let (store, sessions) = new(Limits::default());
+    let long_ago = now() - Duration::from_hours(1);
+    store.put("chat", linked_at("kept", now()));
+    store.glance_at([("chat", Some(linked_at("lost", long_ago)))]);
+    assert_eq!(change(sessions.submit("chat", link("a")).await), Err(LinkErrorKind::Duplicate));
+    assert_eq!((store.batches(), store.reads()), (vec![1], 1), "written in vain, then read");
+    assert_eq!(person(&store.get("chat").unwrap()), "kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_write_is_looked_up_with_a_read_though_a_glance_shows_it() {
+    let (store, sessions) = new(Limits::default());
+    // It was never made, and a glance shows it as if it were.
+    store.fail([Fault::Breaks]);
+    store.glance_at([("chat", Some(linked("a")))]);
+    assert_eq!(change(sessions.submit("chat", link("a")).await), Ok(LinkChange::First));
+    assert_eq!(person(&store.get("chat").unwrap()), "a");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_was_made_and_forgotten_is_answered_as_made() {
     for fault in [Fault::Forgets, Fault::Hangs, Fault::Miscounts, Fault::Late(Duration::from_millis(20))] {
         let (store, sessions) = new(Limits::default());
@@ -334,6 +378,16 @@ fn with_clock(clock: Clock, limits: Limits) -> (Memory, Sessions<Memory>) {
 
 fn chat() -> AnySession {
     Session::start(CommType::Chat).into()
+}
+
+fn linked(identifier: &str) -> AnySession {
+    linked_at(identifier, now())
+}
+
+fn linked_at(identifier: &str, at: OffsetDateTime) -> AnySession {
+    let end_user = midsession::EndUser::new(identifier).unwrap();
+    let policy = DuplicatePolicy::new(Duration::ZERO);
+    Session::start(CommType::Chat).link(&end_user, &policy, at).unwrap().into_session().into()
 }
 
 fn link(identifier: &str) -> Command {

@@ -40,7 +40,8 @@ pub async fn every_case_is_answered<S: Store + Clone>(clear: impl AsyncFn(), sto
     for case in cases().unwrap() {
         clear().await;
         if let Some(session) = &case.session {
-            let change = Change { id: case.session_id().to_owned(), expected: None, next: session.clone() };
+            let change =
+                Change { id: case.session_id().to_owned(), expected: None, glanced: None, next: session.clone() };
             assert_eq!(store.write(&[change]).await.unwrap(), [Written::Yes]);
         }
         let reply = ask(&store, &case).await;

@@ -18,6 +18,10 @@ struct State {
     faults: Vec<Fault>,
     /// How many changes each call of `write` was asked for.
     batches: Vec<usize>,
+    /// How often it was read.
+    reads: usize,
+    /// What a glance shows, if there are glances.
+    glances: Option<HashMap<String, Option<AnySession>>>,
     unreadable: Vec<String>,
 }
 
@@ -60,6 +64,16 @@ impl Memory {
         self.0.lock().unwrap().unreadable.push(id.to_owned());
     }
 
+    /// From now on it has glances. They show what is stored, except for this.
+    pub fn glance_at<const N: usize>(&self, ghosts: [(&str, Option<AnySession>); N]) {
+        let ghosts = ghosts.into_iter().map(|(id, session)| (id.to_owned(), session)).collect();
+        self.0.lock().unwrap().glances = Some(ghosts);
+    }
+
+    pub fn reads(&self) -> usize {
+        self.0.lock().unwrap().reads
+    }
+
     pub fn batches(&self) -> Vec<usize> {
         self.0.lock().unwrap().batches.clone()
     }
@@ -69,7 +83,9 @@ impl Memory {
         changes
             .iter()
             .map(|change| {
-                if sessions.get(&change.id).map(AnySession::revision) != change.expected {
+                let stored = sessions.get(&change.id);
+                let as_glanced = change.glanced.is_none() || change.glanced.as_ref() == stored;
+                if stored.map(AnySession::revision) != change.expected || !as_glanced {
                     return Written::No;
                 }
                 sessions.insert(change.id.clone(), change.next.clone());
@@ -81,7 +97,8 @@ impl Memory {
 
 impl Store for Memory {
     async fn read(&self, ids: &[&str]) -> Result<Vec<Found>, StoreError> {
-        let state = self.0.lock().unwrap();
+        let mut state = self.0.lock().unwrap();
+        state.reads += 1;
         let found = ids.iter().map(|id| {
             if state.unreadable.iter().any(|unreadable| unreadable == id) {
                 return Ok(serde_json::from_str("{}").map(Some)?);
@@ -89,6 +106,13 @@ impl Store for Memory {
             Ok(state.sessions.get(*id).cloned())
         });
         Ok(found.collect())
+    }
+
+    async fn glance(&self, ids: &[&str]) -> Result<Option<Vec<Found>>, StoreError> {
+        let state = self.0.lock().unwrap();
+        let Some(ghosts) = &state.glances else { return Ok(None) };
+        let shown = |id: &&str| ghosts.get(*id).cloned().unwrap_or_else(|| state.sessions.get(*id).cloned());
+        Ok(Some(ids.iter().map(shown).map(Ok).collect()))
     }
 
     async fn write(&self, changes: &[Change]) -> Result<Vec<Written>, StoreError> {

@@ -306,7 +306,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// A change that stores a new session.
 pub fn start(id: &str) -> Change {
-    Change { id: id.to_owned(), expected: None, next: Session::start(CommType::Chat).into() }
+    Change { id: id.to_owned(), expected: None, glanced: None, next: Session::start(CommType::Chat).into() }
 }
 
 /// A change that links the session of `revision` to `identifier`.
@@ -317,7 +317,7 @@ pub fn link(id: &str, revision: u64, identifier: &str) -> Change {
         let end_user = EndUser::new(identifier).unwrap();
         session = session.link(&end_user, &policy, OffsetDateTime::UNIX_EPOCH).unwrap().into_session();
     }
-    Change { id: id.to_owned(), expected: Some(revision), next: session.into() }
+    Change { id: id.to_owned(), expected: Some(revision), glanced: None, next: session.into() }
 }
 
 /// The revision and the identifier that are stored under `id`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use midsession::AnySession;
-use midsession_server::{Redis, RedisOptions, Store, Written};
+use midsession_server::{Change, Redis, RedisOptions, Store, Written};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -125,7 +125,7 @@ async fn what_no_redis_replica_has_is_not_acknowledged_and_a_failover_does_lose_
         return;
     }
     let mut cluster = Cluster::start();
-    let store = open(&cluster.url()).await;
+    let (store, other) = (open(&cluster.url()).await, open(&cluster.url()).await);
     let session = fresh();
     write(&store, "lost", None, &session).await;
     let master = cluster.master_of("lost");
@@ -138,6 +138,8 @@ async fn what_no_redis_replica_has_is_not_acknowledged_and_a_failover_does_lose_
     let stored: String = cluster.nodes[master].ask(&["GET", &key("lost")]).unwrap();
     assert!(stored.contains("identifier-77c0"), "the master alone has it: {stored}");
     assert!(store.read(&["lost"]).await.is_err(), "it must not be told what may be lost");
+    let glanced = other.glance(&["lost"]).await.unwrap().unwrap().pop().unwrap().unwrap();
+    assert!(glanced.as_ref() == Some(&lost), "a glance does not wait");
     cluster.nodes[master].kill();
     cluster.nodes[master + 3].signal("-CONT");
     cluster.nodes[master + 3].tell(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
@@ -145,7 +147,16 @@ async fn what_no_redis_replica_has_is_not_acknowledged_and_a_failover_does_lose_
     cluster.nodes[master].resume();
     cluster.wait_until_whole();
     assert!(read(&store, "lost").await == Some(session.clone()), "what was acknowledged is there, and no more");
-    write(&store, "lost", Some(&session), &linked(&session, "identifier-1f6b")).await;
+    let kept = linked(&session, "identifier-1f6b");
+    write(&store, "lost", Some(&session), &kept).await;
+    assert!(read(&other, "lost").await.as_ref() == Some(&kept));
+    // It has the revision of the lost one.
+    let after_glance = |glanced: &AnySession| {
+        let change = change("lost", Some(glanced), &linked(glanced, "identifier-3d1c"));
+        [Change { glanced: Some(glanced.clone()), ..change }]
+    };
+    assert_eq!(other.write(&after_glance(&lost)).await.unwrap(), [Written::No]);
+    assert_eq!(other.write(&after_glance(&kept)).await.unwrap(), [Written::Yes]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -325,7 +325,7 @@ fn next(active: &Session<Active>, identifier: &str) -> Session<Active> {
 }
 
 pub fn change(id: &str, stored: Option<&AnySession>, next: &AnySession) -> Change {
-    Change { id: id.to_owned(), expected: stored.map(AnySession::revision), next: next.clone() }
+    Change { id: id.to_owned(), expected: stored.map(AnySession::revision), glanced: None, next: next.clone() }
 }
 
 /// One session, read until the store answers.

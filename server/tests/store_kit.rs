@@ -51,6 +51,7 @@ async fn write<S: Store>(store: &S, changes: &[KitChange]) -> Result<Vec<bool>, 
     let change = |change: &KitChange| Change {
         id: change.id.clone(),
         expected: change.expected,
+        glanced: None,
         next: serde_json::from_str(&change.record).unwrap(),
     };
     let changes: Vec<Change> = changes.iter().map(change).collect();

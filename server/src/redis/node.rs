@@ -30,11 +30,11 @@ struct Code {
     hash: LazyLock<String>,
 }
 
-/// Writes a record if the stored revision is the expected one. Both are compared as text, with the space after them:
-/// Lua's numbers lose what is above 2^53.
+/// Writes a record if the stored revision, or the whole stored record, is the expected one. Revisions are compared as
+/// text, with the space after them: Lua's numbers lose what is above 2^53.
 const WRITE_TEXT: &str = "local stored = redis.call('GET', KEYS[1])
 local revision = stored and (string.match(stored, '^%d+ ') or '?') or ''
-if revision ~= ARGV[1] then return 0 end
+if revision ~= ARGV[1] and stored ~= ARGV[1] then return 0 end
 if ARGV[3] then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 else
@@ -61,9 +61,11 @@ pub struct Request {
 
 pub enum Ask {
     Read,
+    /// A read that does not wait for replicas.
+    Glance,
     Write {
-        /// The expected revision and a space, or nothing if nothing must be stored.
-        expected: String,
+        /// The expected revision and a space, the whole expected record, or nothing if nothing must be stored.
+        expected: Vec<u8>,
         record: Vec<u8>,
         ttl: Option<Duration>,
     },
@@ -80,7 +82,7 @@ pub struct Item {
 /// What came of a request.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// This is stored, on as many replicas as are waited for.
+    /// This is stored, on as many replicas as are waited for if it was not a glance.
     Found(Option<Vec<u8>>),
     /// It was written, and is on as many replicas as are waited for.
     Written,
@@ -313,7 +315,10 @@ impl Worker {
         for (index, item) in items.iter().enumerate() {
             add(&mut commands, item, Some(index) == covering);
         }
-        self.wait_for_replicas(&mut commands);
+        let waits = self.manner.replicas > 0 && items.iter().any(|item| !matches!(item.request.ask, Ask::Glance));
+        if waits {
+            self.wait_for_replicas(&mut commands);
+        }
         let mut replies = link.ask(&commands, self.manner.reply).await?.into_iter().skip(skip);
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
@@ -324,7 +329,7 @@ impl Worker {
             *loaded &= !matches!(&reply, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript));
             outcomes.push(self.outcome(&item.request.ask, reply));
         }
-        if self.manner.replicas > 0 {
+        if waits {
             let acknowledged = self.acknowledged(replies.next().as_ref());
             self.hold(link, items, &mut outcomes, covering, acknowledged).await?;
         }
@@ -345,9 +350,12 @@ impl Worker {
             Outcome::Found(Some(_)) => Some(index) == covering,
             _ => false,
         });
-        let is_read = |outcome: &Outcome| matches!(outcome, Outcome::Found(Some(_)));
+        let read = |(item, outcome): (&Item, &Outcome)| {
+            matches!(item.request.ask, Ask::Read) && matches!(outcome, Outcome::Found(Some(_)))
+        };
         // `WAIT` covers what came before the connection's last change, so what was read after it is not covered.
-        let open = outcomes.iter().rposition(is_read).filter(|open| acknowledged && Some(*open) > last_change);
+        let open =
+            items.iter().zip(outcomes.iter()).rposition(read).filter(|open| acknowledged && Some(*open) > last_change);
         let mut covered = acknowledged;
         if let Some(item) = open.and_then(|open| items.get(open)) {
             let mut commands = Pipeline::with_capacity(3);
@@ -357,8 +365,9 @@ impl Worker {
             let changed = matches!(replies.next(), Some(Value::BulkString(_)));
             covered = changed && self.acknowledged(replies.next().as_ref());
         }
-        for (index, outcome) in outcomes.iter_mut().enumerate() {
+        for (index, (item, outcome)) in items.iter().zip(outcomes).enumerate() {
             match outcome {
+                _ if matches!(item.request.ask, Ask::Glance) => {}
                 Outcome::Written if !acknowledged => *outcome = Outcome::Unknown(TOO_FEW.into()),
                 Outcome::Found(Some(_)) if !(covered || acknowledged && Some(index) <= last_change) => {
                     *outcome = Outcome::Refused(Refusal { cause: TOO_FEW.into(), since: self.since() });
@@ -408,8 +417,8 @@ impl Worker {
 
     fn outcome(&self, ask: &Ask, reply: Value) -> Outcome {
         match (ask, reply) {
-            (Ask::Read, Value::Nil) => Outcome::Found(None),
-            (Ask::Read, Value::BulkString(record)) => Outcome::Found(Some(record)),
+            (Ask::Read | Ask::Glance, Value::Nil) => Outcome::Found(None),
+            (Ask::Read | Ask::Glance, Value::BulkString(record)) => Outcome::Found(Some(record)),
             (Ask::Write { .. }, Value::Int(1)) => Outcome::Written,
             (Ask::Write { .. }, Value::Int(0)) => Outcome::Differs,
             (_, Value::ServerError(error)) => self.refused(&error),
@@ -479,7 +488,7 @@ fn add(commands: &mut Pipeline, item: &Item, covering: bool) {
         Ask::Read if covering => {
             commands.cmd("EVALSHA").arg(&**READ.hash).arg(1).arg(key);
         }
-        Ask::Read => {
+        Ask::Read | Ask::Glance => {
             commands.cmd("GET").arg(key);
         }
         Ask::Write { expected, record, ttl } => {

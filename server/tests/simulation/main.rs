@@ -14,13 +14,15 @@ mod store;
 use run::simulate;
 use store::Bug;
 
-const BUGS: [Bug; 6] = [
+const BUGS: [Bug; 8] = [
     Bug::WriteWithoutCondition,
     Bug::AnswerBeforeTheCommit,
     Bug::DroppedLoser,
     Bug::SwappedAnswers,
     Bug::UnknownTakenForFailure,
     Bug::SwappedReads,
+    Bug::ReadsAtAGlance,
+    Bug::GlancedRevisionAlone,
 ];
 
 #[test]

@@ -14,6 +14,8 @@ use tokio::time::sleep;
 pub struct Database {
     rows: Mutex<HashMap<String, (u64, String)>>,
     writes: Mutex<Vec<Change>>,
+    /// What a glance may show in place of what is stored: what was stored before, and what was never made durable.
+    ghosts: Mutex<HashMap<String, AnySession>>,
 }
 
 impl Database {
@@ -32,11 +34,22 @@ impl Database {
         lock(&self.writes).clone()
     }
 
-    fn apply(&self, change: &Change, conditional: bool) -> bool {
+    fn apply(&self, change: &Change, condition: Condition) -> bool {
         let mut rows = lock(&self.rows);
-        let stored = rows.get(&change.id).map(|(revision, _)| *revision);
-        if conditional && stored != change.expected {
+        let stored = rows.get(&change.id);
+        let revision_stands = stored.map(|(revision, _)| *revision) == change.expected;
+        let stands = match (condition, &change.glanced) {
+            (Condition::None, _) => true,
+            (Condition::Whole, Some(glanced)) => {
+                stored.is_some_and(|(_, record)| *record == serde_json::to_string(glanced).unwrap())
+            }
+            (Condition::Whole | Condition::Revision, _) => revision_stands,
+        };
+        if !stands {
             return false;
+        }
+        if let Some((_, record)) = stored {
+            lock(&self.ghosts).insert(change.id.clone(), serde_json::from_str(record).unwrap());
         }
         let record = serde_json::to_string(&change.next).unwrap();
         rows.insert(change.id.clone(), (change.next.revision(), record));
@@ -47,6 +60,14 @@ impl Database {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What must stand for a change to be written.
+#[derive(Clone, Copy)]
+enum Condition {
+    Whole,
+    Revision,
+    None,
 }
 
 /// A bug in a store, planted to prove that the simulation finds it.
@@ -64,18 +85,39 @@ pub enum Bug {
     UnknownTakenForFailure,
     /// Gives one id what is stored under another.
     SwappedReads,
+    /// Reads what may be no longer current, or never durable, as a glance may.
+    ReadsAtAGlance,
+    /// Writes after a glance if the revision stands, though it may be that of another session.
+    GlancedRevisionAlone,
 }
 
 /// One server's connection to the database.
 pub struct SimulatedStore {
     database: Arc<Database>,
     random: Mutex<Rng>,
+    /// Whether it has glances.
+    glances: bool,
     bug: Option<Bug>,
 }
 
 impl SimulatedStore {
-    pub fn new(database: Arc<Database>, random: Rng, bug: Option<Bug>) -> Self {
-        Self { database, random: Mutex::new(random), bug }
+    pub fn new(database: Arc<Database>, mut random: Rng, bug: Option<Bug>) -> Self {
+        let glances = random.bool();
+        Self { database, random: Mutex::new(random), glances, bug }
+    }
+
+    /// Of each id what a glance shows.
+    fn glimpses(&self, ids: &[&str]) -> Vec<Found> {
+        let ghost = |id: &str| lock(&self.database.ghosts).get(id).cloned().filter(|_| self.chance(20));
+        ids.iter().map(|id| Ok(ghost(id).or_else(|| self.database.session(id)))).collect()
+    }
+
+    fn condition(&self) -> Condition {
+        match self.bug {
+            Some(Bug::WriteWithoutCondition) => Condition::None,
+            Some(Bug::GlancedRevisionAlone) => Condition::Revision,
+            _ => Condition::Whole,
+        }
     }
 
     /// Most answers are quick; some take longer than a request waits.
@@ -101,13 +143,13 @@ impl SimulatedStore {
                 let (database, change) = (self.database.clone(), change.clone());
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(30)).await;
-                    database.apply(&change, true);
+                    database.apply(&change, Condition::Whole);
                 });
                 return Written::Yes;
             }
             _ => {}
         }
-        let written = self.database.apply(change, self.bug != Some(Bug::WriteWithoutCondition));
+        let written = self.database.apply(change, self.condition());
         if written || self.bug == Some(Bug::DroppedLoser) { Written::Yes } else { Written::No }
     }
 
@@ -119,16 +161,18 @@ impl SimulatedStore {
         };
         match choice {
             0 => {
-                self.database.apply(change, true);
+                self.database.apply(change, self.condition());
             }
             1 => {
-                let (database, change) = (self.database.clone(), change.clone());
+                let (database, change, condition) = (self.database.clone(), change.clone(), self.condition());
                 tokio::spawn(async move {
                     sleep(Duration::from_millis(millis)).await;
-                    database.apply(&change, true);
+                    database.apply(&change, condition);
                 });
             }
-            _ => {}
+            _ => {
+                lock(&self.database.ghosts).insert(change.id.clone(), change.next.clone());
+            }
         }
         if self.bug == Some(Bug::UnknownTakenForFailure) { Written::No } else { Written::Unknown }
     }
@@ -141,11 +185,27 @@ impl Store for SimulatedStore {
             return Err(StoreError::new("simulated"));
         }
         let mut found: Vec<Found> = ids.iter().map(|id| Ok(self.database.session(id))).collect();
+        if self.bug == Some(Bug::ReadsAtAGlance) {
+            found = self.glimpses(ids);
+        }
         if self.bug == Some(Bug::SwappedReads) {
             found.reverse();
         }
         self.delay().await;
         Ok(found)
+    }
+
+    async fn glance(&self, ids: &[&str]) -> Result<Option<Vec<Found>>, StoreError> {
+        if !self.glances {
+            return Ok(None);
+        }
+        self.delay().await;
+        if self.chance(4) {
+            return Err(StoreError::new("simulated"));
+        }
+        let glimpses = self.glimpses(ids);
+        self.delay().await;
+        Ok(Some(glimpses))
     }
 
     async fn write(&self, changes: &[Change]) -> Result<Vec<Written>, StoreError> {
