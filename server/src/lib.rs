@@ -99,6 +99,7 @@ mod sessions;
 mod sqlite;
 mod store;
 mod tokens;
+mod unbroken;
 
 pub use config::{Config, Task};
 pub use http::{App, router};

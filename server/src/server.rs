@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,11 +16,11 @@ use metrics::Gauge;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinError;
 use tokio::time::{sleep, timeout};
 
 use crate::connection::{Connection, Phase};
 use crate::metrics::CONNECTIONS;
+use crate::unbroken::Unbroken;
 
 /// The largest head that is read, with its request line.
 const HEAD_MAX_BYTES: usize = 16 * 1024;
@@ -139,20 +140,20 @@ impl Drop for Open {
     }
 }
 
-/// In a task of its own, which goes on when hyper drops this future because the client has gone.
+/// It goes on when hyper drops this future because the client has gone.
 async fn handle(
     router: TowerToHyperService<Router>,
     request: Request<Incoming>,
     phase: Phase,
     in_flight: mpsc::Sender<()>,
-) -> Result<Response<axum::body::Body>, JoinError> {
+) -> Result<Response<axum::body::Body>, Infallible> {
     phase.handling();
-    let handled = tokio::spawn(async move {
+    let handled = Unbroken::new(async move {
         let response = router.call(request).await;
         drop(in_flight);
         response
     });
-    let response = handled.await.map(|response| response.unwrap_or_else(|never| match never {}));
+    let response = handled.await;
     phase.answered();
     response
 }

@@ -21,6 +21,7 @@ use super::PostgresOpenError;
 use super::failure::Failure;
 use super::tls;
 use super::url::Url;
+use crate::unbroken::Unbroken;
 
 /// What a connection tells the server of itself when it opens, so that no statement has to.
 ///
@@ -259,7 +260,7 @@ impl Pool {
     /// the statement cancelled: a commit that waits for its standby would then be told as done.
     pub(super) async fn run<T, W>(&self, work: impl FnOnce(Arc<Connection>) -> W) -> Result<T, Failure>
     where
-        T: Send + 'static,
+        T: Send,
         W: Future<Output = Result<T, Failure>> + Send + 'static,
     {
         let deadline = Instant::now() + self.database.patience;
@@ -269,7 +270,7 @@ impl Pool {
         let connection = connection.map_err(|failure| Failure::Unreached(Box::new(failure)))?;
         let work = work(connection.clone());
         let (database, idle) = (self.database.clone(), self.idle.clone());
-        let done = tokio::spawn(async move {
+        let done = Unbroken::new(async move {
             let result = work.await;
             match &result {
                 Err(failure) if failure.refuses_writes() => database.state().current = None,
@@ -278,7 +279,7 @@ impl Pool {
             }
             result
         });
-        timeout_at(deadline, done).await.map_or(Err(Failure::Silent), |joined| joined.unwrap_or(Err(Failure::Broken)))
+        timeout_at(deadline, done).await.unwrap_or(Err(Failure::Silent))
     }
 
     async fn connection(&self) -> Result<Arc<Connection>, Failure> {
