@@ -1,7 +1,8 @@
 //! The log of the binary: lines of JSON on standard error, which no request ever waits for.
 
 use std::fmt;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
+use std::thread;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -22,6 +23,8 @@ use crate::metrics::DROPPED_LOG_LINES;
 const LINES_MAX: usize = 16_384;
 /// How much is written at once when lines queue faster than they are written.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// How long a line may wait for others.
+const REST: Duration = Duration::from_millis(5);
 /// How often it is looked for dropped lines.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -38,8 +41,7 @@ impl Log {
     /// If the process has another log already.
     pub fn start() -> Self {
         let writer = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).thread_name("log");
-        // It is flushed as soon as no line waits.
-        let (writer, guard) = writer.finish(BufWriter::with_capacity(BUFFER_BYTES, io::stderr()));
+        let (writer, guard) = writer.finish(Unhurried(BufWriter::with_capacity(BUFFER_BYTES, io::stderr())));
         let dropped = writer.error_counter();
         let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(false);
         let lines = lines.with_timer(Timestamp(OffsetDateTime::now_utc)).with_writer(writer);
@@ -73,6 +75,22 @@ impl Log {
 }
 
 /// A line's time in RFC 3339. The default panics on a clock before 1970.
+/// Its thread flushes it when no line waits, and rests before it looks for more: to be woken for each line costs a request
+/// more than the line itself.
+struct Unhurried<W>(W);
+
+impl<W: Write> Write for Unhurried<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.0.flush();
+        thread::sleep(REST);
+        flushed
+    }
+}
+
 struct Timestamp(fn() -> OffsetDateTime);
 
 impl FormatTime for Timestamp {
