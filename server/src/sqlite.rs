@@ -1,11 +1,11 @@
 //! SQLite: one file, one server or a few on the same machine.
 
+use std::collections::VecDeque;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -122,6 +122,9 @@ impl Store for Sqlite {
         let file = self.0.file.clone();
         let read = move |connection: &mut Connection| {
             still_there(file.as_ref())?;
+            if let [id] = &*ids {
+                return Ok(vec![find(connection, id).map_err(failed)?]);
+            }
             // Of one state of the database, and with one pair of locks.
             let transaction = connection.transaction().map_err(failed)?;
             let found = ids.iter().map(|id| find(&transaction, id)).collect::<Result<_, _>>().map_err(failed)?;
@@ -169,8 +172,8 @@ impl Scan for Sqlite {
     }
 }
 
-fn find(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<Found> {
-    let mut select = transaction.prepare_cached(SELECT)?;
+fn find(connection: &Connection, id: &str) -> rusqlite::Result<Found> {
+    let mut select = connection.prepare_cached(SELECT)?;
     let record = select.query_row([id], |row| {
         let text = row.get_ref(0)?.as_str();
         Ok(text.map_err(|_| serde_json::Error::custom("the stored session is not text")).and_then(serde_json::from_str))
@@ -209,25 +212,45 @@ impl Row {
 
 /// Threads that work on a connection each. A clone is another handle of the same.
 #[derive(Clone)]
-struct Workers(Arc<Mutex<Running>>);
+struct Workers(Arc<Crew>);
 
-struct Running {
-    jobs: Option<SyncSender<Job>>,
-    threads: Vec<JoinHandle<()>>,
+#[derive(Default)]
+struct Crew {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// A channel would have idle threads wait for each other, too: a few more switches for each job.
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something is in the queue, or nothing more will be.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
 }
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 impl Workers {
     fn start(name: &str, connections: Vec<Connection>) -> io::Result<Self> {
-        let (jobs, queue) = sync_channel(WAITING_MAX);
-        let queue = Arc::new(Mutex::new(queue));
-        let start = |connection| {
-            let queue = queue.clone();
-            thread::Builder::new().name(name.to_owned()).spawn(move || work(connection, &queue))
-        };
-        let threads = connections.into_iter().map(start).collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Mutex::new(Running { jobs: Some(jobs), threads }))))
+        let crew = Crew::default();
+        for connection in connections {
+            let shared = crew.shared.clone();
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(move || shared.work(connection))?;
+            crew.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(Self(Arc::new(crew)))
     }
 
     /// Has a thread do it, unless no one waits for it any more when its turn comes.
@@ -250,28 +273,50 @@ impl Workers {
                 let _ = reply.send(job(connection));
             }
         });
-        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let jobs = running.jobs.as_ref().ok_or_else(|| StoreError::nothing_written("it is closed"))?;
-        jobs.try_send(job).map_err(|_| StoreError::nothing_written("too many calls wait"))
+        let mut queue = self.0.shared.queue();
+        if queue.closed {
+            return Err(StoreError::nothing_written("it is closed"));
+        }
+        if queue.jobs.len() >= WAITING_MAX {
+            return Err(StoreError::nothing_written("too many calls wait"));
+        }
+        queue.jobs.push_back(job);
+        drop(queue);
+        self.0.shared.changed.notify_one();
+        Ok(())
     }
 
     /// Waits until the threads have done what they were asked, and have closed their connections.
     fn stop(&self) {
-        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.jobs = None;
-        let threads = std::mem::take(&mut running.threads);
-        drop(running);
+        self.0.shared.close();
+        let threads = std::mem::take(&mut *self.0.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             let _ = thread.join();
         }
     }
 }
 
-fn work(mut connection: Connection, queue: &Mutex<Receiver<Job>>) {
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
-        job(&mut connection);
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.queue().closed = true;
+        self.changed.notify_all();
+    }
+
+    fn work(&self, mut connection: Connection) {
+        while let Some(job) = self.next() {
+            job(&mut connection);
+        }
+    }
+
+    /// None: nothing more will come.
+    fn next(&self) -> Option<Job> {
+        let idle = |queue: &mut Queue| queue.jobs.is_empty() && !queue.closed;
+        let queue = self.changed.wait_while(self.queue(), idle);
+        queue.unwrap_or_else(PoisonError::into_inner).jobs.pop_front()
     }
 }
 
