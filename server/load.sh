@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Accepted links a second and their latency on each engine, beside the same statements run bare in the same run: by
 # pgbench on PostgreSQL, by a plain loop on SQLite, by redis-benchmark on a Redis Cluster of six processes. Prints each
-# round, then the medians and their ratios, and last a line for each engine at 64 clients, or at the most there were.
-#   ENGINES="postgres sqlite redis" CLIENTS="1 16 64 256" SECONDS_EACH=5 ROUNDS=3 server/load.sh
+# round, then the medians and their ratios, and last a line for each engine at 64 clients, or at the most there were. In
+# between, what a server does with four times as many clients as it takes at once, OVERLOAD of them, or none.
+#   ENGINES="postgres sqlite redis" CLIENTS="1 16 64 256" OVERLOAD=1024 SECONDS_EACH=5 ROUNDS=3 server/load.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 engines=${ENGINES:-postgres sqlite redis} all_clients=${CLIENTS:-1 16 64 256} seconds=${SECONDS_EACH:-5}
-rounds=${ROUNDS:-3} token=load-token-of-sixteen
+rounds=${ROUNDS:-3} overload=${OVERLOAD:-1024} token=load-token-of-sixteen
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
 cargo build --locked --quiet --release -p midsession-server --features redis --bins --example load
@@ -21,7 +22,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 server= nodes=()
 finish() {
-    grep -m 5 '"cause"' "$work/log" >&2 || true
+    grep '"cause"' "$work/log" | grep -v 'the queue is full' | head -n 5 >&2 || true
     [ -z "$server" ] || kill "$server" 2>/dev/null || true
     [ ! -d "$work/data" ] || "${as_user[@]}" pg_ctl -D "$work/data" -m immediate stop >/dev/null 2>&1 || true
     [ ${#nodes[@]} = 0 ] || kill "${nodes[@]}" 2>/dev/null || true
@@ -30,10 +31,11 @@ finish() {
 }
 trap finish EXIT
 
-# start URL: the server on that database; its address is in $address.
+# start URL [QUEUE]: the server on that database; its address is in $address.
 start() {
     : >"$work/out"
-    "$target/midsession-server" --listen 127.0.0.1:0 --token $token --interval 0s --database-url "$1" \
+    url=$1
+    "$target/midsession-server" --queue "${2:-2048}" --listen 127.0.0.1:0 --token $token --interval 0s --database-url "$1" \
         >"$work/out" 2>"$work/log" &
     server=$!
     until address=$(sed -n 's|listening on http://||p' "$work/out") && [ -n "$address" ]; do
@@ -67,6 +69,19 @@ measure() {
             line "$1, $clients clients, $2" $(cat round)
         done
     done
+}
+
+# overload ENGINE: a quarter of the clients find a place, half of them in the queue, half in the batch under way.
+overload() {
+    start "$url" $((overload / 8))
+    for _ in $(seq "$rounds"); do
+        "$target/examples/load" http "$address" $token "$overload" "$seconds" >round
+        cat round >>"overload.$1"
+        # shellcheck disable=SC2046
+        printf '%-34s %8s %8s %8s %8s %8s, %s a second told to come again, after %s ms at most\n' \
+            "$1, $overload clients, a short queue" $(cat round)
+    done
+    stop "$1, overloaded"
 }
 
 start_postgres() {
@@ -147,6 +162,7 @@ for engine in $engines; do
     case $engine in postgres) bare=pgbench ;; sqlite) bare='a plain loop' ;; redis) bare=redis-benchmark ;; esac
     measure "$engine" "$bare"
     stop "$engine"
+    [ "$overload" = 0 ] || overload "$engine"
     "stop_$engine"
 done
 

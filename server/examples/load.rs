@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Both change sessions `load-1` to `load-10000`, picked at random, and print one line: accepted links a second, then
-//! the latency's median, 95th and 99th percentile and greatest, in milliseconds.
+//! the latency's median, 95th and 99th percentile and greatest, in milliseconds. A client that is told to come again
+//! later does so. If there were any, two more figures follow: how often that was a second, and the greatest time until
+//! it was said.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use rusqlite::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -22,38 +25,47 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 async fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (seconds, latencies) = match arguments[..] {
+    let (seconds, seen) = match arguments[..] {
         ["http", address, token, clients, seconds] => {
             let end = Instant::now() + Duration::from_secs(seconds.parse()?);
             (seconds, http(address, token, clients.parse()?, end).await?)
         }
         ["sqlite", file, seconds] => {
             let end = Instant::now() + Duration::from_secs(seconds.parse()?);
-            (seconds, sqlite(file, end)?)
+            (seconds, Seen { accepted: sqlite(file, end)?, refused: Vec::new() })
         }
         _ => return Err("load http ADDRESS TOKEN CLIENTS SECONDS | load sqlite FILE SECONDS".into()),
     };
-    report(latencies, seconds.parse()?);
+    report(seen, seconds.parse()?);
     Ok(())
 }
 
-async fn http(address: &str, token: &str, clients: u64, end: Instant) -> Outcome<Vec<Duration>> {
+/// How long the answers took.
+#[derive(Default)]
+struct Seen {
+    accepted: Vec<Duration>,
+    refused: Vec<Duration>,
+}
+
+async fn http(address: &str, token: &str, clients: u64, end: Instant) -> Outcome<Seen> {
     let mut running = JoinSet::new();
     for client in 0..clients {
         running.spawn(link_until(end, address.to_owned(), token.to_owned(), client));
     }
-    let mut latencies = Vec::new();
+    let mut all = Seen::default();
     for client in running.join_all().await {
-        latencies.extend(client?);
+        let Seen { accepted, refused } = client?;
+        all.accepted.extend(accepted);
+        all.refused.extend(refused);
     }
-    Ok(latencies)
+    Ok(all)
 }
 
 /// As bare as a client can be, so that the two cores go to the server and its database.
-async fn link_until(end: Instant, address: String, token: String, seed: u64) -> Outcome<Vec<Duration>> {
+async fn link_until(end: Instant, address: String, token: String, seed: u64) -> Outcome<Seen> {
     let mut stream = TcpStream::connect(&address).await?;
     stream.set_nodelay(true)?;
-    let (mut random, mut latencies, mut reply) = (Random(seed), Vec::new(), [0; 1024]);
+    let (mut random, mut seen, mut reply) = (Random(seed), Seen::default(), [0; 1024]);
     while Instant::now() < end {
         let body =
             format!(r#"{{"identifier":"person-{}","name":"John Doe","email":"johndoe@example.com"}}"#, random.next());
@@ -72,12 +84,17 @@ async fn link_until(end: Instant, address: String, token: String, seed: u64) -> 
                 read => length += read,
             }
         }
-        if !reply.starts_with(b"HTTP/1.1 202 ") {
+        if reply.starts_with(b"HTTP/1.1 202 ") {
+            seen.accepted.push(started.elapsed());
+        } else if reply.starts_with(b"HTTP/1.1 503 ") {
+            seen.refused.push(started.elapsed());
+            // As its `Retry-After` says.
+            sleep(Duration::from_secs(1)).await;
+        } else {
             return Err(String::from_utf8_lossy(&reply[..length]).into());
         }
-        latencies.push(started.elapsed());
     }
-    Ok(latencies)
+    Ok(seen)
 }
 
 fn sqlite(file: &str, end: Instant) -> Outcome<Vec<Duration>> {
@@ -102,13 +119,17 @@ fn change(connection: &Connection, id: &str) -> Outcome<()> {
     if changed == 1 { Ok(()) } else { Err("no row was changed".into()) }
 }
 
-fn report(mut latencies: Vec<Duration>, seconds: f64) {
+fn report(Seen { accepted: mut latencies, refused }: Seen, seconds: f64) {
     latencies.sort();
     let at = |share: usize| {
         latencies.get((latencies.len() * share / 1000).min(latencies.len() - 1)).unwrap().as_secs_f64() * 1e3
     };
-    let rate = f64::from(u32::try_from(latencies.len()).unwrap()) / seconds;
-    println!("{rate:.0} {:.2} {:.2} {:.2} {:.2}", at(500), at(950), at(990), at(1000));
+    let rate = |answers: &[Duration]| f64::from(u32::try_from(answers.len()).unwrap()) / seconds;
+    print!("{:.0} {:.2} {:.2} {:.2} {:.2}", rate(&latencies), at(500), at(950), at(990), at(1000));
+    if let Some(slowest) = refused.iter().max() {
+        print!(" {:.0} {:.2}", rate(&refused), slowest.as_secs_f64() * 1e3);
+    }
+    println!();
 }
 
 /// Knuth's generator, more than enough to pick sessions.
