@@ -81,7 +81,10 @@ async fn an_attack_leaves_nothing_behind(mut server: Server) {
     }
     server.terminate();
     assert_eq!(server.exit_code(), Some(0));
-    assert_eq!(links_in_the_log(&server), stored, "lines of links, and links");
+    let (links, unknown) = links_in_the_log(&server);
+    println!("{stored} links, {links} lines of them, {unknown} of an unknown fate");
+    // Only where the machine stood still for seconds is a fate unknown.
+    assert!((links..=links + unknown).contains(&stored), "{stored} links, {links} lines and {unknown}");
 }
 
 /// The figures of the README's "Sizing", which are those of a release build.
@@ -175,16 +178,19 @@ impl Traces {
     }
 }
 
-fn links_in_the_log(server: &Server) -> u64 {
-    let mut links = 0;
+/// The lines of links that were made, and of requests that were told that it is not known.
+fn links_in_the_log(server: &Server) -> (u64, u64) {
+    let (mut links, mut unknown) = (0, 0);
     for line in BufReader::new(File::open(&server.log).unwrap()).lines() {
         let line: Value = serde_json::from_str(&line.unwrap()).expect("a line of JSON");
         assert!(line["message"] != "panicked" && line["lines"].is_null(), "{line}");
         assert!(line["status"] != 500, "{line}");
         let is_link = ["first", "unchanged", "refreshed", "relinked"].iter().any(|change| line["outcome"] == *change);
         links += u64::from(is_link);
+        let is_unknown = |cause: &str| cause.starts_with("whether the change was made is not known");
+        unknown += u64::from(line["cause"].as_str().is_some_and(is_unknown));
     }
-    links
+    (links, unknown)
 }
 
 struct Attack {
