@@ -74,7 +74,6 @@ impl Log {
     }
 }
 
-/// A line's time in RFC 3339. The default panics on a clock before 1970.
 /// Its thread flushes it when no line waits, and rests before it looks for more: to be woken for each line costs a request
 /// more than the line itself.
 struct Unhurried<W>(W);
@@ -91,6 +90,7 @@ impl<W: Write> Write for Unhurried<W> {
     }
 }
 
+/// A line's time in RFC 3339. The default panics on a clock before 1970.
 struct Timestamp(fn() -> OffsetDateTime);
 
 impl FormatTime for Timestamp {
