@@ -65,7 +65,7 @@ async fn http(address: &str, token: &str, clients: u64, end: Instant) -> Outcome
 async fn link_until(end: Instant, address: String, token: String, seed: u64) -> Outcome<Seen> {
     let mut stream = TcpStream::connect(&address).await?;
     stream.set_nodelay(true)?;
-    let (mut random, mut seen, mut reply) = (Random(seed), Seen::default(), [0; 1024]);
+    let (mut random, mut answers, mut reply) = (Random(seed), Seen::default(), [0; 1024]);
     while Instant::now() < end {
         let body =
             format!(r#"{{"identifier":"person-{}","name":"John Doe","email":"johndoe@example.com"}}"#, random.next());
@@ -85,16 +85,16 @@ async fn link_until(end: Instant, address: String, token: String, seed: u64) -> 
             }
         }
         if reply.starts_with(b"HTTP/1.1 202 ") {
-            seen.accepted.push(started.elapsed());
+            answers.accepted.push(started.elapsed());
         } else if reply.starts_with(b"HTTP/1.1 503 ") {
-            seen.refused.push(started.elapsed());
+            answers.refused.push(started.elapsed());
             // As its `Retry-After` says.
             sleep(Duration::from_secs(1)).await;
         } else {
             return Err(String::from_utf8_lossy(&reply[..length]).into());
         }
     }
-    Ok(seen)
+    Ok(answers)
 }
 
 fn sqlite(file: &str, end: Instant) -> Outcome<Vec<Duration>> {
