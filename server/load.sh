@@ -71,9 +71,9 @@ measure() {
     done
 }
 
-# overload ENGINE: a quarter of the clients find a place, half of them in the queue, half in the batch under way.
+# overload ENGINE: four times as many clients as its queue has places.
 overload() {
-    start "$url" $((overload / 8))
+    start "$url" $((overload / 4))
     for _ in $(seq "$rounds"); do
         "$target/examples/load" http "$address" $token "$overload" "$seconds" >round
         cat round >>"overload.$1"
