@@ -7,10 +7,12 @@ use midsession::AnySession;
 
 /// Where sessions live.
 ///
-/// Two functions, both on batches. The server decides between them, so a store knows nothing of links, policies or
-/// clocks, and needs neither a lock nor a transaction that spans sessions: a conditional write is all.
+/// Two functions, both on batches, and a third that few stores need. The server decides between them, so a store knows
+/// nothing of links, policies or clocks, and needs neither a lock nor a transaction that spans sessions: a conditional
+/// write is all.
 ///
-/// An id is 1 to 255 ASCII characters, compared byte for byte. A store that compares ids by a collation, or cuts them,
+/// An id is 1 to 255 characters of ASCII, compared byte for byte: those that a path can name, and the server's own
+/// `probe:ready`, whose record is a session like any other. A store that compares ids by a collation, or cuts them,
 /// links people to sessions that are not theirs.
 ///
 /// `&self` is shared by all tasks of a server, and other servers use the same database at the same time.
@@ -25,13 +27,13 @@ pub trait Store: Send + Sync + 'static {
     /// - The database did not answer, or refused.
     fn read(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<Found>, StoreError>> + Send;
 
-    /// The same, from a store whose reads are slow because they make sure of what they find, and which need not do so
-    /// here: what this finds may not be durable yet, or no longer current. None, as it is without an implementation: use
-    /// [`Store::read`].
+    /// An optional, faster read, whose answer may be no longer current, or not yet durable. Implement it only if
+    /// [`Store::read`] is slow because it makes sure of both. Without it the answer is `None`, and `read` is called.
     ///
-    /// No answer rests on a glance alone. What it leads to write is written on condition that what was found is still
-    /// stored ([`Change::glanced`]); what it leads to refuse is read and decided again. So a store may glance if it
-    /// answers [`Written::Yes`] only when what the change replaces was durable, too.
+    /// No answer rests on a glance alone. If it leads to a write, the change says so ([`Change::glanced`]). In every other
+    /// case `read` is called, and it is decided again.
+    ///
+    /// Who implements it owes one thing more: [`Written::Yes`] then also means that what the change replaced was durable.
     ///
     /// # Errors
     /// - The database did not answer, or refused.
@@ -40,14 +42,15 @@ pub trait Store: Send + Sync + 'static {
         async { Ok(None) }
     }
 
-    /// Writes each of `changes` for which the stored revision is still the expected one, and says for each, in their
+    /// Writes each of `changes` whose conditions hold ([`Change::expected`], [`Change::glanced`]), and says for each, in their
     /// order, whether it was written. The ids differ from each other. A change that is not written does not keep the
     /// others from being written.
     ///
-    /// [`Written::Yes`] means durable: it survives whatever the engine's row in the README says it survives.
+    /// [`Written::Yes`] means durable, on the terms that the store's docs state.
     ///
     /// # Errors
-    /// - The database did not answer, or refused. Nothing is then known of any of the changes: they are looked up.
+    /// - The database did not answer, or refused. Nothing is then known of any of the changes, and they are looked up, unless
+    ///   the error is [`StoreError::nothing_written`].
     fn write(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Written>, StoreError>> + Send;
 }
 
@@ -76,10 +79,14 @@ pub struct Change {
     pub id: String,
     /// The revision that must be stored for this to be written; none: nothing must be stored under the id.
     pub expected: Option<u64>,
-    /// What it was decided on, if that was a [glance](Store::glance). Then it must be stored as it is, down to the last
-    /// field: a session that was not durable may be lost, and its revision be used once more, for another.
+    /// A second condition, if there is one: what is stored must be this session, equal in every field. It is what a
+    /// [glance](Store::glance) found. Its revision is not enough: a session that was not durable may be lost, and its
+    /// revision be used once more, for another. A record of the same session in another form counts as different.
+    ///
+    /// None, if the glance found nothing, or if it was no glance: a store without glances never sees one.
     pub glanced: Option<AnySession>,
-    /// The session to store. Its stored form is its serde form, as JSON.
+    /// The session to store. Its stored form is its serde form, as JSON. Its revision is above the expected one, by as many
+    /// changes as were decided together.
     pub next: AnySession,
 }
 
@@ -88,9 +95,9 @@ pub struct Change {
 pub enum Written {
     /// It is written, and durable.
     Yes,
-    /// It is not written, and will not be: another revision was stored, or none, and someone else was first. It is
-    /// decided again. A client that sends a write a second time by itself cannot tell this, since its own first write
-    /// may have been the one that was first: it answers `Unknown`.
+    /// It is not written, and will not be: a condition did not hold, since someone else was first. It is decided again. If
+    /// your database's driver sends a write a second time by itself, answer `Unknown` instead: its own first attempt may
+    /// have been the one that was first.
     No,
     /// It may be written or not, now or a little later: the connection broke, or too few replicas acknowledged it. It
     /// is looked up.
@@ -100,7 +107,8 @@ pub enum Written {
 /// Why one record of several could not be read. `Display` repeats nothing that is stored.
 #[derive(Debug, thiserror::Error)]
 pub enum UnreadableRecord {
-    /// What is stored under the id is no session. `Display` names the field.
+    /// What is stored under the id is no session. `Display` names the field, and not its value, if the error is one of
+    /// [`AnySession`]'s own deserialisation.
     #[error("{0}")]
     NoSession(#[from] serde_json::Error),
     /// The part of the database that has it did not answer, or refused. Other parts did answer: a store that has no

@@ -3,7 +3,7 @@ use midsession::{
 };
 use time::OffsetDateTime;
 
-/// Your database: one row for each session. Answer its errors with a 503 of yours.
+/// Your database: one row for each session. When it fails, send a 503 of your own.
 pub trait Store {
     type Error;
     fn read(&self, id: &str) -> Result<Option<AnySession>, Self::Error>;
