@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 engines=${ENGINES:-postgres sqlite redis} all_clients=${CLIENTS:-1 16 64 256} seconds=${SECONDS_EACH:-5}
 rounds=${ROUNDS:-3} overload=${OVERLOAD:-1024} token=load-token-of-sixteen
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
-target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release
-cargo build --locked --quiet --release -p midsession-server --features redis --bins --example load
+target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/dist
+cargo build --locked --quiet --profile dist -p midsession-server --features redis --bins --example load
 write_script=$(sed -n '/^const WRITE_TEXT/,/^return 1"/p' server/src/redis/node.rs | sed '1s/[^"]*"//; $s/";*$//')
 
 work=$(mktemp -d)
