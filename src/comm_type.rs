@@ -1,5 +1,5 @@
-use crate::wire::serde_words;
-use crate::words::words;
+use crate::de::serde_string_enum;
+use crate::string_enum::string_enum;
 
 /// The kind of a support session: a call or a chat.
 ///
@@ -22,5 +22,5 @@ pub enum CommType {
     Chat,
 }
 
-words!(CommType as "comm_type": Call = "call", Chat = "chat");
-serde_words!(CommType);
+string_enum!(CommType as "comm_type": Call = "call", Chat = "chat");
+serde_string_enum!(CommType);

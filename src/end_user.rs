@@ -5,7 +5,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 
 use crate::param::is_blank;
-use crate::words::words;
+use crate::string_enum::string_enum;
 use crate::{LinkError, LinkRequest, RequiredParam, email, limits};
 
 /// The verified person that a session is linked to. An `EndUser` is always valid.
@@ -65,7 +65,7 @@ impl EndUser {
     ///   [`IDENTIFIER_MAX_CHARS`](limits::IDENTIFIER_MAX_CHARS) characters.
     pub fn new(identifier: impl AsRef<str>) -> Result<Self, EndUserError> {
         let identifier = EndUserField::Identifier.check(identifier.as_ref(), EndUserField::accepts)?;
-        Ok(Fields { identifier, ..Fields::default() }.to_end_user())
+        Ok(EndUserFields { identifier, ..EndUserFields::default() }.to_end_user())
     }
 
     /// The same end user with this name. A blank name removes it.
@@ -75,7 +75,7 @@ impl EndUser {
     ///   characters.
     pub fn with_name(self, name: impl AsRef<str>) -> Result<Self, EndUserError> {
         let name = EndUserField::Name.check(name.as_ref(), EndUserField::accepts)?;
-        Ok(Fields { name, ..self.fields() }.to_end_user())
+        Ok(EndUserFields { name, ..self.fields() }.to_end_user())
     }
 
     /// The same end user with this e-mail address. A blank address removes it.
@@ -85,7 +85,7 @@ impl EndUser {
     ///   [`EMAIL_MAX_CHARS`](limits::EMAIL_MAX_CHARS) characters.
     pub fn with_email(self, email: impl AsRef<str>) -> Result<Self, EndUserError> {
         let email = EndUserField::Email.check(email.as_ref(), EndUserField::accepts)?;
-        Ok(Fields { email, ..self.fields() }.to_end_user())
+        Ok(EndUserFields { email, ..self.fields() }.to_end_user())
     }
 
     /// The same end user with this phone number. A blank number removes it.
@@ -95,7 +95,7 @@ impl EndUser {
     ///   [`PHONE_MAX_CHARS`](limits::PHONE_MAX_CHARS) characters.
     pub fn with_phone(self, phone: impl AsRef<str>) -> Result<Self, EndUserError> {
         let phone = EndUserField::Phone.check(phone.as_ref(), EndUserField::accepts)?;
-        Ok(Fields { phone, ..self.fields() }.to_end_user())
+        Ok(EndUserFields { phone, ..self.fields() }.to_end_user())
     }
 
     /// The unique external id.
@@ -119,10 +119,10 @@ impl EndUser {
         present(self.fields().phone)
     }
 
-    pub(crate) fn fields(&self) -> Fields<'_> {
+    pub(crate) fn fields(&self) -> EndUserFields<'_> {
         let [identifier, name, email] = self.ends.map(usize::from);
         let part = |from: usize, to: usize| self.text.get(from..to).unwrap_or_default();
-        Fields {
+        EndUserFields {
             identifier: part(0, identifier),
             name: part(identifier, name),
             email: part(name, email),
@@ -133,14 +133,14 @@ impl EndUser {
 
 /// The valid fields of an [`EndUser`]. An absent field is empty.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Fields<'a> {
+pub(crate) struct EndUserFields<'a> {
     pub(crate) identifier: &'a str,
     pub(crate) name: &'a str,
     pub(crate) email: &'a str,
     pub(crate) phone: &'a str,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> EndUserFields<'a> {
     pub(crate) fn to_end_user(self) -> EndUser {
         let Self { identifier, name, email, phone } = self;
         let mut end = 0_u16;
@@ -153,7 +153,7 @@ impl<'a> Fields<'a> {
     }
 
     /// These fields, with those of `former` for the absent ones.
-    pub(crate) fn or(self, former: Fields<'a>) -> Self {
+    pub(crate) fn or(self, former: EndUserFields<'a>) -> Self {
         let or = |new: &'a str, old: &'a str| if new.is_empty() { old } else { new };
         Self {
             identifier: or(self.identifier, former.identifier),
@@ -184,7 +184,7 @@ pub enum EndUserField {
     Phone,
 }
 
-words!(EndUserField as "field": Identifier = "identifier", Name = "name", Email = "email", Phone = "phone");
+string_enum!(EndUserField as "field": Identifier = "identifier", Name = "name", Email = "email", Phone = "phone");
 
 impl EndUserField {
     /// The greatest length of the field in characters, from [`limits`].
@@ -296,7 +296,7 @@ impl fmt::Debug for EndUser {
 
 impl Serialize for EndUser {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Fields { identifier, name, email, phone } = self.fields();
+        let EndUserFields { identifier, name, email, phone } = self.fields();
         let fields = [("identifier", identifier), ("name", name), ("email", email), ("phone", phone)];
         // A map and not a struct, which some formats write as an array.
         serializer.collect_map(fields.into_iter().filter(|(_, text)| !text.is_empty()))

@@ -1,7 +1,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::words::words;
+use crate::string_enum::string_enum;
 use crate::{CommType, EndUserField};
 
 /// Why a link is refused: rows 1 to 8 of the [decision table](crate#the-decision).
@@ -128,7 +128,7 @@ pub enum LinkErrorKind {
     Duplicate,
 }
 
-words!(LinkErrorKind as "kind":
+string_enum!(LinkErrorKind as "kind":
     MissingParam = "missing_param", InvalidParam = "invalid_param", NotFound = "not_found",
     AlreadyEnded = "already_ended", UnsupportedCrm = "unsupported_crm", Duplicate = "duplicate");
 
@@ -158,4 +158,4 @@ pub enum RequiredParam {
     Identifier,
 }
 
-words!(RequiredParam as "param": CommType = "comm_type", Identifier = "identifier");
+string_enum!(RequiredParam as "param": CommType = "comm_type", Identifier = "identifier");

@@ -30,13 +30,8 @@ extern crate alloc;
 extern crate std;
 
 mod answer;
-#[cfg(feature = "arbitrary")]
-#[path = "testing/arbitrary.rs"]
-mod arbitrary;
 mod comm_type;
-#[cfg(feature = "conformance")]
-#[path = "testing/conformance.rs"]
-pub mod conformance;
+mod de;
 mod email;
 mod end_user;
 mod endpoint;
@@ -46,31 +41,20 @@ mod link;
 mod owned_link_request;
 mod param;
 mod policy;
-mod record;
 mod request;
-#[cfg(any(feature = "arbitrary", feature = "proptest"))]
-#[path = "testing/samples.rs"]
-mod samples;
 mod session;
-#[cfg(feature = "proptest")]
-#[path = "testing/strategies.rs"]
-pub mod strategies;
-mod wire;
-mod words;
+mod stored;
+mod string_enum;
+#[cfg(any(feature = "arbitrary", feature = "conformance", feature = "proptest"))]
+pub mod testing;
 // A page of the documentation, without items.
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("wrapping.md")]
 pub mod wrapping {
     use crate::{Answer, AnySession, Endpoint, LinkErrorKind, OwnedLinkRequest, Session, apply_link};
 }
-// Another one. It links to what is behind these features.
-#[cfg(all(any(doc, doctest), feature = "arbitrary", feature = "conformance", feature = "proptest"))]
-#[doc = include_str!("testing/testing.md")]
-pub mod testing {}
 
 pub use answer::Answer;
-#[cfg(feature = "arbitrary")]
-pub use arbitrary::arbitrary_moment;
 pub use comm_type::CommType;
 pub use end_user::{EndUser, EndUserError, EndUserField};
 pub use endpoint::Endpoint;
@@ -81,4 +65,4 @@ pub use param::Param;
 pub use policy::{DuplicatePolicy, DuplicateScope};
 pub use request::LinkRequest;
 pub use session::{Active, AnySession, CrmSupport, Ended, Session, State};
-pub use words::ParseWordError;
+pub use string_enum::ParseWordError;

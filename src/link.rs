@@ -1,8 +1,8 @@
 use time::OffsetDateTime;
 
-use crate::end_user::Fields;
+use crate::end_user::EndUserFields;
 use crate::session::{Active, next};
-use crate::words::words;
+use crate::string_enum::string_enum;
 use crate::{
     AnySession, CrmSupport, DuplicatePolicy, EndUser, EndUserError, EndUserField, LinkError, LinkRequest,
     RequiredParam, Session,
@@ -91,15 +91,15 @@ impl Session<Active> {
     }
 
     /// Row 9 of the table.
-    pub(crate) fn accept(&self, fields: Fields<'_>, now: OffsetDateTime) -> Accepted {
-        let (end_user, change) = relink(self.end_user(), fields);
+    pub(crate) fn accept(&self, fields: EndUserFields<'_>, now: OffsetDateTime) -> Accepted {
+        let (end_user, change) = merge_end_user(self.end_user(), fields);
         let (end_user, last_linked_at, revision) = (Some(end_user), Some(now), next(self.revision));
         Accepted { session: Self { end_user, last_linked_at, revision, ..*self }, change }
     }
 }
 
 /// The end user after the link, and how it differs from the former one.
-fn relink(former: Option<&EndUser>, fields: Fields<'_>) -> (EndUser, LinkChange) {
+fn merge_end_user(former: Option<&EndUser>, fields: EndUserFields<'_>) -> (EndUser, LinkChange) {
     let Some(former) = former.map(EndUser::fields) else {
         return (fields.to_end_user(), LinkChange::First);
     };
@@ -166,10 +166,10 @@ pub enum LinkChange {
     First,
     /// The same identifier, and no field has changed.
     Unchanged,
-    /// The same identifier, and a field was added or changed. Fields that the request leaves out keep their value.
+    /// The same identifier, and a field was added or changed. EndUserFields that the request leaves out keep their value.
     Refreshed,
     /// Another identifier. Every field was replaced, and nothing of the former end user was kept.
     Relinked,
 }
 
-words!(LinkChange as "change": First = "first", Unchanged = "unchanged", Refreshed = "refreshed", Relinked = "relinked");
+string_enum!(LinkChange as "change": First = "first", Unchanged = "unchanged", Refreshed = "refreshed", Relinked = "relinked");

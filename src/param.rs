@@ -5,7 +5,7 @@ use core::fmt;
 use serde::de::{Deserialize, Deserializer};
 
 use crate::CommType;
-use crate::wire::{self, FromAny, Value};
+use crate::de::{self, FromValue, Value};
 
 /// One request parameter as it was sent: blank, text, or a value that is not text.
 ///
@@ -129,11 +129,11 @@ impl<'a, T: Into<Param<'a>>> From<Option<T>> for Param<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Param<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        wire::any(deserializer)
+        de::any(deserializer)
     }
 }
 
-impl<'de: 'a, 'a> FromAny<'de> for Param<'a> {
+impl<'de: 'a, 'a> FromValue<'de> for Param<'a> {
     fn from_value(value: Value<'_>) -> Self {
         match value {
             Value::Blank => Self::Blank,

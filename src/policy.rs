@@ -6,8 +6,8 @@ use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use time::OffsetDateTime;
 
-use crate::wire::{serde_object, serde_words};
-use crate::words::words;
+use crate::de::{serde_object, serde_string_enum};
+use crate::string_enum::string_enum;
 use crate::{EndUser, Param};
 
 /// How long after an accepted link another link is a duplicate, and which links the rule applies to.
@@ -112,8 +112,8 @@ pub enum DuplicateScope {
     SameIdentifier,
 }
 
-words!(DuplicateScope as "scope": Session = "session", SameIdentifier = "same_identifier");
-serde_words!(DuplicateScope);
+string_enum!(DuplicateScope as "scope": Session = "session", SameIdentifier = "same_identifier");
+serde_string_enum!(DuplicateScope);
 
 impl Serialize for DuplicatePolicy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -123,7 +123,7 @@ impl Serialize for DuplicatePolicy {
 
 impl<'de> Deserialize<'de> for DuplicatePolicy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let record = Record::deserialize(deserializer)?;
+        let record = PolicyFields::deserialize(deserializer)?;
         let interval = record.interval.as_text().and_then(from_seconds);
         let interval = interval.ok_or_else(|| D::Error::custom(INTERVAL_RULE))?;
         Ok(Self { interval, scope: record.scope.unwrap_or_default() })
@@ -133,13 +133,13 @@ impl<'de> Deserialize<'de> for DuplicatePolicy {
 const INTERVAL_RULE: &str = "`interval` is invalid: expected seconds with an `s`, such as `30s` or `0.5s`";
 
 #[derive(Default)]
-struct Record<'a> {
+struct PolicyFields<'a> {
     interval: Param<'a>,
     scope: Option<DuplicateScope>,
 }
 
 // A misspelt key must not silently mean the default.
-serde_object!(Record: interval, scope; unknown: "unknown key in a duplicate policy: expected `interval` or `scope`");
+serde_object!(PolicyFields: interval, scope; unknown: "unknown key in a duplicate policy: expected `interval` or `scope`");
 
 fn to_seconds(interval: Duration) -> String {
     let seconds = format!("{}.{:09}", interval.as_secs(), interval.subsec_nanos());

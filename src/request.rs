@@ -2,8 +2,8 @@ use alloc::borrow::Cow;
 
 use validator::{Validate, ValidationError, ValidationErrors};
 
-use crate::end_user::Fields;
-use crate::wire::serde_object;
+use crate::de::serde_object;
+use crate::end_user::EndUserFields;
 use crate::{EndUser, EndUserError, EndUserField, LinkError, Param, RequiredParam};
 
 /// A request to link a session to its end user, as it was sent and before it is validated.
@@ -113,12 +113,15 @@ impl<'a> LinkRequest<'a> {
 
     /// The end user that the request names, whatever its comm type.
     pub(crate) fn to_end_user(&self, accepts: impl Fn(EndUserField, &str) -> bool) -> Result<EndUser, EndUserError> {
-        self.fields(accepts).map(Fields::to_end_user)
+        self.fields(accepts).map(EndUserFields::to_end_user)
     }
 
     /// Rows 2 and 3 of the table: all fields, or why the first one is refused.
-    pub(crate) fn fields(&self, accepts: impl Fn(EndUserField, &str) -> bool) -> Result<Fields<'_>, EndUserError> {
-        Ok(Fields {
+    pub(crate) fn fields(
+        &self,
+        accepts: impl Fn(EndUserField, &str) -> bool,
+    ) -> Result<EndUserFields<'_>, EndUserError> {
+        Ok(EndUserFields {
             identifier: self.field(EndUserField::Identifier, &accepts)?,
             name: self.field(EndUserField::Name, &accepts)?,
             email: self.field(EndUserField::Email, &accepts)?,

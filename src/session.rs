@@ -1,7 +1,7 @@
 use time::OffsetDateTime;
 
-use crate::wire::serde_words;
-use crate::words::words;
+use crate::de::serde_string_enum;
+use crate::string_enum::string_enum;
 use crate::{Accepted, CommType, DuplicatePolicy, EndUser, LinkError};
 
 /// A support session in the state `S`, with what is needed to link it to its end user.
@@ -378,5 +378,5 @@ pub enum CrmSupport {
     Unsupported,
 }
 
-words!(CrmSupport as "crm_support": Supported = "supported", Unsupported = "unsupported");
-serde_words!(CrmSupport);
+string_enum!(CrmSupport as "crm_support": Supported = "supported", Unsupported = "unsupported");
+serde_string_enum!(CrmSupport);

@@ -4,7 +4,7 @@ mod transport;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use midsession::conformance::{Case, JSON, Kind, Need, Reply, cases};
+use midsession::testing::conformance::{Case, JSON, Kind, Need, Reply, cases};
 use midsession::{Answer, AnySession, Endpoint, LinkRequest, apply_link};
 use serde_json::{Value, json};
 use strum::VariantArray;

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
+use midsession::testing::strategies;
 use midsession::{
     Accepted, Active, Answer, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, LinkError, Session,
-    apply_link, strategies,
+    apply_link,
 };
 use proptest::prelude::*;
 use time::OffsetDateTime;

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use midsession::{DuplicatePolicy, DuplicateScope, strategies};
+use midsession::testing::strategies;
+use midsession::{DuplicatePolicy, DuplicateScope};
 use proptest::prelude::*;
 
 #[test]

@@ -1,6 +1,7 @@
 //! What an end user's fields may be, at every limit.
 
-use midsession::{EndUser, EndUserError, EndUserField, limits, strategies};
+use midsession::testing::strategies;
+use midsession::{EndUser, EndUserError, EndUserField, limits};
 use proptest::prelude::*;
 use validator::ValidateEmail;
 

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use arbitrary::{Arbitrary, Unstructured};
-use midsession::strategies::{self, Situation};
+use midsession::testing::strategies::{self, Situation};
 use midsession::{
     Active, Answer, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, Ended,
     Endpoint, LinkRequest, OwnedLinkRequest, Param, Session, apply_link, limits,
@@ -123,7 +123,7 @@ fn both_ends_of_intervals_and_of_time_come_up() {
     let moments = sample(strategies::moment_in_any_offset());
     assert!(moments.iter().any(|moment| moment.offset().is_negative()));
     assert!(moments.iter().any(|moment| moment.offset().is_positive()));
-    for moments in [moments, sample(strategies::moment()), from_bytes(midsession::arbitrary_moment)] {
+    for moments in [moments, sample(strategies::moment()), from_bytes(midsession::testing::arbitrary_moment)] {
         for end in [EARLIEST, LATEST] {
             assert!(moments.contains(&end), "{end}");
         }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
-use midsession::strategies::{Action, History, Step, history};
+use midsession::testing::strategies::{Action, History, Step, history};
 use midsession::{Answer, AnySession, DuplicateScope, Endpoint, LinkChange, LinkRequest, Session, apply_link};
 use strum::VariantArray;
 

@@ -59,14 +59,14 @@ fn run(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let mut session: AnySession = u.arbitrary()?;
     let mut row = Row::of(&session);
     let policy: DuplicatePolicy = u.arbitrary()?;
-    let mut now = midsession::arbitrary_moment(u)?;
+    let mut now = midsession::testing::arbitrary_moment(u)?;
     while !u.is_empty() {
         match u.int_in_range(0..=9)? {
             0 => {
                 session = session.end(now);
                 row.end(now);
             }
-            1 => now = midsession::arbitrary_moment(u)?,
+            1 => now = midsession::testing::arbitrary_moment(u)?,
             2 => session = reread(&session).unwrap_or(session),
             3 | 4 => {
                 let interval = time::Duration::try_from(policy.interval()).unwrap_or(time::Duration::MAX);

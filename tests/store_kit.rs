@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Barrier, Mutex};
 use std::thread;
 
-use midsession::conformance::store::{Change, Driver, Mismatch, Rule};
+use midsession::testing::conformance::store::{Change, Driver, Mismatch, Rule};
 use midsession::{AnySession, CommType, EndUser, Endpoint, limits};
 use strum::VariantArray;
 use time::OffsetDateTime;

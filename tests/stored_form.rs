@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use midsession::{AnySession, CommType, CrmSupport, EndUser, Session, apply_link, strategies};
+use midsession::testing::strategies;
+use midsession::{AnySession, CommType, CrmSupport, EndUser, Session, apply_link};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;

@@ -1,6 +1,7 @@
 //! `validator::Validate` for requests: the rules of `apply_link`, all at once, with codes and without values.
 
-use midsession::{LinkError, LinkRequest, apply_link, strategies};
+use midsession::testing::strategies;
+use midsession::{LinkError, LinkRequest, apply_link};
 use proptest::prelude::*;
 use validator::Validate;
 

@@ -76,7 +76,7 @@
 //! }
 //! ```
 //!
-//! Run `midsession::conformance::store`, of the core's feature `conformance`, on yours.
+//! Run `midsession::testing::conformance::store`, of the core's feature `conformance`, on yours.
 
 mod config;
 mod connection;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use midsession::conformance::{Case, Reply, cases};
+use midsession::testing::conformance::{Case, Reply, cases};
 use midsession_server::{
     App, Change, ConnectionLimits, Limits, Postgres, PostgresOptions, Sessions, Sqlite, Store, Token, Written, router,
     serve,

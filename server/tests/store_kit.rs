@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use midsession::conformance::store::{Change as KitChange, Driver, Rule};
+use midsession::testing::conformance::store::{Change as KitChange, Driver, Rule};
 use midsession_server::{Change, Store, Written};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;

@@ -7,8 +7,8 @@ use std::prelude::rust_2024::*;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use time::OffsetDateTime;
 
-use crate::end_user::Fields;
-use crate::samples::{self, EARLIEST, EARLIEST_STORED, Flaw, LATEST};
+use crate::end_user::EndUserFields;
+use crate::testing::samples::{self, EARLIEST, EARLIEST_STORED, Flaw, LATEST};
 use crate::{
     Active, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, Ended,
     LinkRequest, OwnedLinkRequest, Param, Session,
@@ -21,7 +21,7 @@ impl<'a> Arbitrary<'a> for EndUser {
         let name = optional(EndUserField::Name)?;
         let email = optional(EndUserField::Email)?;
         let phone = optional(EndUserField::Phone)?;
-        Ok(Fields { identifier: &identifier, name: &name, email: &email, phone: &phone }.to_end_user())
+        Ok(EndUserFields { identifier: &identifier, name: &name, email: &email, phone: &phone }.to_end_user())
     }
 }
 
@@ -114,7 +114,8 @@ impl<'a> Arbitrary<'a> for Session<Active> {
 ///
 /// ```
 /// use arbitrary::Unstructured;
-/// use midsession::{AnySession, Answer, DuplicatePolicy, LinkRequest, apply_link, arbitrary_moment};
+/// use midsession::{AnySession, Answer, DuplicatePolicy, LinkRequest, apply_link};
+/// use midsession::testing::arbitrary_moment;
 ///
 /// fn target(bytes: &[u8]) -> arbitrary::Result<()> {
 ///     let mut u = Unstructured::new(bytes);

@@ -5,7 +5,7 @@
 //! judged. A [`Mismatch`] says in words what differed.
 //!
 //! ```
-//! use midsession::conformance::{self, Reply};
+//! use midsession::testing::conformance::{self, Reply};
 //! # use midsession::{AnySession, Answer, DuplicatePolicy, Endpoint, LinkRequest, apply_link};
 //! # struct Server { id: String, stored: Option<AnySession>, policy: DuplicatePolicy, now: time::OffsetDateTime }
 //! # #[derive(Default)] struct Response { status: u16, body: &'static str, retry_after: Option<u64> }
@@ -48,7 +48,7 @@
 //! Some cases [need](Case::needs) what not every transport can do. Leave those out by name, so that you know what you left:
 //!
 //! ```
-//! use midsession::conformance::{self, Need};
+//! use midsession::testing::conformance::{self, Need};
 //!
 //! // A router that folds `//` before your code sees the path, and a store that cuts times to milliseconds.
 //! let cannot = [Need::EmptySegments, Need::Nanoseconds];
@@ -63,7 +63,7 @@
 //! path and body, and gives its answer as it is.
 //!
 //! ```
-//! use midsession::conformance::{self, Reply};
+//! use midsession::testing::conformance::{self, Reply};
 //! use midsession::{Answer, apply_link};
 //!
 //! for case in conformance::cases()? {
@@ -82,7 +82,6 @@
 //! to build the endpoint. Beside it stands `kit.py`, one file that needs only Python's standard library: it drives a running
 //! transport through the cases over HTTP, by two hooks that it describes, and prints what differs.
 
-#[path = "conformance/store.rs"]
 pub mod store;
 
 // The core is `no_std`; what is for tests only need not be.
@@ -94,7 +93,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use time::OffsetDateTime;
 
 use crate::policy::from_seconds;
-use crate::record::from_rfc3339;
+use crate::stored::from_rfc3339;
 use crate::{Answer, AnySession, DuplicatePolicy, Endpoint, LinkRequest};
 
 /// The file of the cases: an object of `contract`, which says what to build, `format`, which says how the cases are read,

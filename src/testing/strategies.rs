@@ -5,7 +5,7 @@
 //! than chance would.
 //!
 //! ```
-//! use midsession::strategies::{Situation, situation};
+//! use midsession::testing::strategies::{Situation, situation};
 //! use midsession::{Answer, LinkRequest};
 //! use proptest::prelude::*;
 //!
@@ -25,7 +25,6 @@
 //! # any_request_can_be_printed();
 //! ```
 
-#[path = "strategies/history.rs"]
 mod history;
 
 // The core is `no_std`; what is for tests only need not be.
@@ -37,9 +36,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::end_user::Fields;
+use crate::end_user::EndUserFields;
 use crate::limits::SESSION_ID_MAX_CHARS;
-use crate::samples::{self, EARLIEST, EARLIEST_STORED, Flaw, LATEST};
+use crate::testing::samples::{self, EARLIEST, EARLIEST_STORED, Flaw, LATEST};
 use crate::{
     Active, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, Ended,
     LinkRequest, OwnedLinkRequest, Param, Session,
@@ -171,7 +170,7 @@ pub fn end_user() -> impl Strategy<Value = EndUser> {
     let optional = |field| prop_oneof![1 => Just(String::new()), 2 => field];
     (identifier, optional(name.boxed()), optional(email.boxed()), optional(phone.boxed()))
         .prop_map(|(identifier, name, email, phone)| {
-            Fields { identifier: &identifier, name: &name, email: &email, phone: &phone }.to_end_user()
+            EndUserFields { identifier: &identifier, name: &name, email: &email, phone: &phone }.to_end_user()
         })
         .boxed()
 }

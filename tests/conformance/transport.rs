@@ -6,7 +6,7 @@ mod route;
 
 use core::time::Duration;
 
-use midsession::conformance::{Case, Reply};
+use midsession::testing::conformance::{Case, Reply};
 use midsession::{
     Accepted, Answer, AnySession, CommType, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, LinkChange,
     LinkError, LinkRequest, Param, RequiredParam, Session, apply_link,

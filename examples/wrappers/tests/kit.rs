@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use midsession::conformance::{Case, Reply, cases};
+use midsession::testing::conformance::{Case, Reply, cases};
 use midsession::{Answer, Param};
 use midsession_wrappers::app::{App, Store};
 use midsession_wrappers::grpc;

@@ -9,7 +9,7 @@
 //! use std::sync::Mutex;
 //! use std::thread;
 //!
-//! use midsession::conformance::store::{Change, Driver, Rule};
+//! use midsession::testing::conformance::store::{Change, Driver, Rule};
 //!
 //! #[derive(Default)]
 //! struct Memory(Mutex<HashMap<String, (u64, String)>>);
@@ -57,7 +57,7 @@
 //! for rule in Rule::ALL {
 //!     rule.check(&mut store)?;
 //! }
-//! # Ok::<(), midsession::conformance::store::Mismatch>(())
+//! # Ok::<(), midsession::testing::conformance::store::Mismatch>(())
 //! ```
 //!
 //! # What it asks for
@@ -71,7 +71,6 @@
 //! What a store survives (a crash, a lost disk, a failover) cannot be seen through these methods. Test that on the
 //! database itself.
 
-#[path = "store/samples.rs"]
 mod samples;
 
 // The core is `no_std`; what is for tests only need not be.

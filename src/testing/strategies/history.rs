@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
 use super::{acceptable_request, duplicate_policy, link_request, session_id, stored_moment};
-use crate::samples::{self, EARLIEST_STORED, LATEST};
+use crate::testing::samples::{self, EARLIEST_STORED, LATEST};
 use crate::{
     Accepted, Active, AnySession, CommType, CrmSupport, DuplicatePolicy, EndUser, EndUserField, Endpoint, LinkError,
     LinkRequest, Param, Session, apply_link,
@@ -69,7 +69,7 @@ pub struct Attempt {
 /// compares. A history that fails shrinks to the few steps that matter. All sessions can be stored.
 ///
 /// ```
-/// use midsession::strategies::{Action, History, history};
+/// use midsession::testing::strategies::{Action, History, history};
 /// use midsession::{Answer, AnySession};
 /// use proptest::prelude::*;
 /// # use std::collections::BTreeMap;

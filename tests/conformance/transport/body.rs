@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use midsession::conformance::Case;
+use midsession::testing::conformance::Case;
 use midsession::{LinkRequest, Param};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! From method and path to what is asked for, with switches for what routers get wrong.
 
-use midsession::conformance::Case;
+use midsession::testing::conformance::Case;
 use midsession::{Endpoint, Param};
 
 use super::Slip;

@@ -6,10 +6,10 @@ use std::vec;
 
 use time::OffsetDateTime;
 
-use crate::end_user::Fields;
+use crate::end_user::EndUserFields;
 use crate::limits::{IDENTIFIER_MAX_CHARS, NAME_MAX_CHARS, PHONE_MAX_CHARS, SESSION_ID_MAX_CHARS};
-use crate::record::from_rfc3339;
 use crate::session::Active;
+use crate::stored::from_rfc3339;
 use crate::{AnySession, CommType, CrmSupport, Session};
 
 /// Ids that a store may take for each other, group by group.
@@ -64,10 +64,10 @@ pub(super) const REVISIONS: [u64; 15] = [
 
 /// A new session, known to be this person's.
 pub(super) fn session(name: &str, revision: u64) -> AnySession {
-    linked(Fields { identifier: "id-1", name, ..Fields::default() }, None, revision).into()
+    linked(EndUserFields { identifier: "id-1", name, ..EndUserFields::default() }, None, revision).into()
 }
 
-fn linked(end_user: Fields<'_>, last_linked_at: Option<OffsetDateTime>, revision: u64) -> Session<Active> {
+fn linked(end_user: EndUserFields<'_>, last_linked_at: Option<OffsetDateTime>, revision: u64) -> Session<Active> {
     let session = Session::start(CommType::Chat).with_end_user(end_user.to_end_user());
     Session { last_linked_at, revision, ..session }
 }
@@ -83,12 +83,16 @@ pub(super) fn stored_forms() -> Vec<(String, AnySession)> {
         ("most-characters".to_owned(), longest("\\", "7")),
     ];
     for (name, text) in TEXTS {
-        let end_user = Fields { identifier: text, name: text, ..Fields::default() };
+        let end_user = EndUserFields { identifier: text, name: text, ..EndUserFields::default() };
         forms.push((["text-", name].concat(), linked(end_user, None, 0).into()));
     }
     for (at, time) in MOMENTS.iter().filter_map(|text| from_rfc3339(text)).enumerate() {
-        let end_user =
-            Fields { identifier: "id-1", email: "jane@example.com", phone: "123-456-7890", ..Fields::default() };
+        let end_user = EndUserFields {
+            identifier: "id-1",
+            email: "jane@example.com",
+            phone: "123-456-7890",
+            ..EndUserFields::default()
+        };
         let number = at.to_string();
         forms.push((["linked-at-", &number].concat(), linked(end_user, Some(time), 1).into()));
         forms.push((["linked-and-ended-at-", &number].concat(), linked(end_user, Some(time), 1).end(time).into()));
@@ -101,7 +105,7 @@ pub(super) fn stored_forms() -> Vec<(String, AnySession)> {
 /// a character that JSON escapes, in characters.
 fn longest(character: &str, digit: &str) -> AnySession {
     let domain = ["b".repeat(63), "c".repeat(63), "d".repeat(63), "e".repeat(60)].join(".");
-    let end_user = Fields {
+    let end_user = EndUserFields {
         identifier: &character.repeat(IDENTIFIER_MAX_CHARS),
         name: &character.repeat(NAME_MAX_CHARS),
         email: &["a@", &domain].concat(),

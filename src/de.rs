@@ -21,7 +21,7 @@ pub(crate) enum Value<'a> {
 }
 
 /// A type that is built from a value of any shape.
-pub(crate) trait FromAny<'de>: Sized {
+pub(crate) trait FromValue<'de>: Sized {
     fn from_value(value: Value<'_>) -> Self;
 
     /// From text that lives as long as the input.
@@ -38,8 +38,8 @@ pub(crate) trait FromAny<'de>: Sized {
     }
 }
 
-/// Reads a value of any shape. It fails only if the format does, or [`FromAny::from_object`].
-pub(crate) fn any<'de, T: FromAny<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+/// Reads a value of any shape. It fails only if the format does, or [`FromValue::from_object`].
+pub(crate) fn any<'de, T: FromValue<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_any(AnyVisitor { refused: &Cell::new(false), value: PhantomData })
 }
 
@@ -51,12 +51,12 @@ macro_rules! serde_object {
     ($type:ident: $($field:ident),+ $(; unknown: $unknown:expr)?) => {
         impl<'de: 'a, 'a> serde::Deserialize<'de> for $type<'a> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $crate::wire::any(deserializer)
+                $crate::de::any(deserializer)
             }
         }
 
-        impl<'de: 'a, 'a> $crate::wire::FromAny<'de> for $type<'a> {
-            fn from_value(_: $crate::wire::Value<'_>) -> Self {
+        impl<'de: 'a, 'a> $crate::de::FromValue<'de> for $type<'a> {
+            fn from_value(_: $crate::de::Value<'_>) -> Self {
                 Self::default()
             }
 
@@ -69,7 +69,7 @@ macro_rules! serde_object {
 
                 let mut object = Self::default();
                 $(let mut $field = false;)+
-                while let Some($crate::wire::Word(key)) = map.next_key()? {
+                while let Some($crate::de::Word(key)) = map.next_key()? {
                     match key {
                         $(Some(Key::$field) => {
                             if core::mem::replace(&mut $field, true) {
@@ -91,7 +91,7 @@ macro_rules! serde_object {
 pub(crate) use serde_object;
 
 /// serde for an enum of words. The error is that of `FromStr`, which never repeats the value.
-macro_rules! serde_words {
+macro_rules! serde_string_enum {
     ($type:ty) => {
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -101,13 +101,13 @@ macro_rules! serde_words {
 
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let word: Option<Self> = $crate::wire::word(deserializer)?;
+                let word: Option<Self> = $crate::de::word(deserializer)?;
                 word.ok_or_else(|| serde::de::Error::custom(Self::UNKNOWN_WORD))
             }
         }
     };
 }
-pub(crate) use serde_words;
+pub(crate) use serde_string_enum;
 
 /// Reads a value in the way in which `ask` asks the format for it.
 ///
@@ -115,7 +115,7 @@ pub(crate) use serde_words;
 /// error is not passed on. It is recognised by this: to write it, the format asks the visitor what was expected. All other
 /// errors (broken JSON, a reader that fails) are passed on as they are. The caller must fail after a refusal, because the
 /// value is not read.
-fn read<'de, T: FromAny<'de>, E>(ask: impl FnOnce(AnyVisitor<'_, T>) -> Result<T, E>) -> Result<T, E> {
+fn read<'de, T: FromValue<'de>, E>(ask: impl FnOnce(AnyVisitor<'_, T>) -> Result<T, E>) -> Result<T, E> {
     let refused = Cell::new(false);
     match ask(AnyVisitor { refused: &refused, value: PhantomData }) {
         Err(_) if refused.get() => Ok(T::from_value(Value::Other)),
@@ -142,7 +142,7 @@ pub(crate) fn unsigned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     }
 }
 
-impl FromAny<'_> for Option<u64> {
+impl FromValue<'_> for Option<u64> {
     fn from_value(value: Value<'_>) -> Self {
         if let Value::Unsigned(number) = value { Some(number) } else { None }
     }
@@ -157,7 +157,7 @@ impl<'de, T: FromStr> Deserialize<'de> for Word<T> {
     }
 }
 
-impl<T: FromStr> FromAny<'_> for Word<T> {
+impl<T: FromStr> FromValue<'_> for Word<T> {
     fn from_value(value: Value<'_>) -> Self {
         Self(if let Value::Text(text) = value { text.parse().ok() } else { None })
     }
@@ -177,7 +177,7 @@ macro_rules! visit_other {
     };
 }
 
-impl<'de, T: FromAny<'de>> Visitor<'de> for AnyVisitor<'_, T> {
+impl<'de, T: FromValue<'de>> Visitor<'de> for AnyVisitor<'_, T> {
     type Value = T;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,9 +7,9 @@ use serde::ser::{self, Serialize, SerializeMap, Serializer};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
+use crate::de::{self, serde_object};
 use crate::param::is_blank;
 use crate::session::{Active, Ended, State};
-use crate::wire::{self, serde_object};
 use crate::{AnySession, EndUserError, EndUserField, LinkRequest, Param, Session};
 
 const ACTIVE: &str = "active";
@@ -66,13 +66,13 @@ fn to_rfc3339<E: ser::Error>(field: &str, at: OffsetDateTime) -> Result<String, 
 
 impl<'de> Deserialize<'de> for AnySession {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Record::deserialize(deserializer)?.check().map_err(D::Error::custom)
+        StoredSession::deserialize(deserializer)?.check().map_err(D::Error::custom)
     }
 }
 
 /// What was stored, before it is checked.
 #[derive(Default)]
-struct Record<'a> {
+struct StoredSession<'a> {
     state: Param<'a>,
     comm_type: Param<'a>,
     crm_support: Param<'a>,
@@ -82,27 +82,27 @@ struct Record<'a> {
     revision: Option<Revision>,
 }
 
-serde_object!(Record: state, comm_type, crm_support, end_user, last_linked_at, ended_at, revision);
+serde_object!(StoredSession: state, comm_type, crm_support, end_user, last_linked_at, ended_at, revision);
 
-impl Record<'_> {
-    fn check(self) -> Result<AnySession, RecordError> {
+impl StoredSession<'_> {
+    fn check(self) -> Result<AnySession, StoredSessionError> {
         let state = required(&self.state, "state", |text| [ACTIVE, ENDED].into_iter().find(|state| *state == text))?;
         let session = Session {
             comm_type: required(&self.comm_type, "comm_type", |text| text.parse().ok())?,
             crm_support: required(&self.crm_support, "crm_support", |text| text.parse().ok())?,
             end_user: self.end_user.map(|end_user| end_user.to_end_user(EndUserField::accepts_stored)).transpose()?,
             last_linked_at: optional(&self.last_linked_at, "last_linked_at", from_rfc3339)?,
-            revision: self.revision.ok_or(RecordError::Missing("revision"))?.0,
+            revision: self.revision.ok_or(StoredSessionError::Missing("revision"))?.0,
             state: Active(()),
         };
         if session.last_linked_at.is_some() && session.end_user.is_none() {
-            return Err(RecordError::Missing("end_user"));
+            return Err(StoredSessionError::Missing("end_user"));
         }
         match (state, optional(&self.ended_at, "ended_at", from_rfc3339)?) {
             (ACTIVE, None) => Ok(session.into()),
-            (ACTIVE, Some(_)) => Err(RecordError::Unexpected("ended_at")),
+            (ACTIVE, Some(_)) => Err(StoredSessionError::Unexpected("ended_at")),
             (_, Some(at)) => Ok(session.in_state(Ended { at }).into()),
-            (_, None) => Err(RecordError::Missing("ended_at")),
+            (_, None) => Err(StoredSessionError::Missing("ended_at")),
         }
     }
 }
@@ -113,19 +113,19 @@ struct Revision(u64);
 
 impl<'de> Deserialize<'de> for Revision {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let revision = wire::unsigned(deserializer)?;
-        revision.map(Self).ok_or_else(|| D::Error::custom(RecordError::Invalid("revision")))
+        let revision = de::unsigned(deserializer)?;
+        revision.map(Self).ok_or_else(|| D::Error::custom(StoredSessionError::Invalid("revision")))
     }
 }
 
-fn required<T>(param: &Param<'_>, field: &'static str, parse: Parse<T>) -> Result<T, RecordError> {
-    optional(param, field, parse)?.ok_or(RecordError::Missing(field))
+fn required<T>(param: &Param<'_>, field: &'static str, parse: Parse<T>) -> Result<T, StoredSessionError> {
+    optional(param, field, parse)?.ok_or(StoredSessionError::Missing(field))
 }
 
-fn optional<T>(param: &Param<'_>, field: &'static str, parse: Parse<T>) -> Result<Option<T>, RecordError> {
+fn optional<T>(param: &Param<'_>, field: &'static str, parse: Parse<T>) -> Result<Option<T>, StoredSessionError> {
     match param.text_or_blank() {
         Some(blank) if is_blank(blank) => Ok(None),
-        text => text.and_then(parse).map(Some).ok_or(RecordError::Invalid(field)),
+        text => text.and_then(parse).map(Some).ok_or(StoredSessionError::Invalid(field)),
     }
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn from_rfc3339(text: &str) -> Option<OffsetDateTime> {
 
 /// Why a stored session cannot be read. It names the field and the rule, and never repeats a value.
 #[derive(Debug, thiserror::Error)]
-enum RecordError {
+enum StoredSessionError {
     #[error("`{0}` is missing from the stored session")]
     Missing(&'static str),
     #[error("`{0}` of the stored session is invalid")]

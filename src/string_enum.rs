@@ -31,7 +31,7 @@ impl fmt::Display for Alternatives {
 }
 
 /// Implements `ALL`, `as_str`, `Display`, `FromStr` and the conversion to `&'static str` for an enum of words.
-macro_rules! words {
+macro_rules! string_enum {
     ($type:ident as $name:literal: $($variant:ident = $word:literal),+) => {
         impl $type {
             /// All variants, in the order of their declaration.
@@ -76,4 +76,4 @@ macro_rules! words {
         }
     };
 }
-pub(crate) use words;
+pub(crate) use string_enum;
