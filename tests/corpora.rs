@@ -35,3 +35,33 @@ fn the_corpus_of_snapshot_obeys_its_law() {
 fn the_corpus_of_endpoint_obeys_its_law() {
     replay("endpoint", laws::endpoint);
 }
+
+#[test]
+fn the_corpus_of_situation_obeys_its_law() {
+    replay("situation", laws::situation);
+}
+
+#[test]
+fn the_corpus_of_history_obeys_its_law() {
+    replay("history", laws::history);
+}
+
+#[test]
+fn the_corpus_of_policy_obeys_its_law() {
+    replay("policy", laws::policy);
+}
+
+#[test]
+fn the_corpus_of_words_obeys_its_law() {
+    replay("words", laws::words);
+}
+
+#[test]
+fn the_corpus_of_validate_obeys_its_law() {
+    replay("validate", laws::validate);
+}
+
+#[test]
+fn the_corpus_of_cbor_obeys_its_law() {
+    replay("cbor", laws::cbor);
+}

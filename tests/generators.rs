@@ -2,13 +2,13 @@
 //! every range do come up.
 
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::{Arbitrary, Unstructured};
-use midsession::testing::strategies::{self, Situation};
+use midsession::testing::strategies::{self, Action, History, Situation};
 use midsession::{
     Active, Answer, AnySession, CommType, CrmSupport, DuplicatePolicy, DuplicateScope, EndUser, EndUserField, Ended,
-    Endpoint, LinkRequest, OwnedLinkRequest, Param, Session, apply_link, limits,
+    Endpoint, LinkChange, LinkErrorKind, LinkRequest, OwnedLinkRequest, Param, Session, apply_link, limits,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -16,6 +16,8 @@ use proptest::test_runner::TestRunner;
 use time::OffsetDateTime;
 
 use crate::common::{EARLIEST, LATEST};
+
+const ACCEPTED: &str = r#"{"message":"accepted"}"#;
 
 /// What either feature makes: `proptest` first, then `arbitrary`.
 fn made<T: proptest::arbitrary::Arbitrary + for<'a> Arbitrary<'a>>() -> [Vec<T>; 2] {
@@ -134,24 +136,162 @@ fn both_ends_of_intervals_and_of_time_come_up() {
 
 #[test]
 fn every_row_of_the_table_and_both_edges_of_the_interval_come_up_in_situations() {
-    let (mut bodies, mut from_edges, mut own_comm_type) = (BTreeSet::new(), BTreeSet::new(), 0);
-    for Situation { session, request, policy, now } in sample(strategies::situation()) {
-        bodies.insert(Answer::from(&apply_link(session.as_ref(), &request, &policy, now)).body);
-        own_comm_type +=
-            usize::from(session.as_ref().is_some_and(|session| request.comm_type == session.comm_type().into()));
-        if let Some(last) = session.as_ref().and_then(AnySession::last_linked_at) {
-            let elapsed = now.unix_timestamp_nanos() - last.unix_timestamp_nanos();
-            let interval = i128::try_from(policy.interval().as_nanos()).unwrap();
-            if interval > 10 {
-                from_edges.extend([("start", elapsed + interval), ("link", elapsed), ("end", elapsed - interval)]);
+    for situations in made::<Situation>() {
+        let mut bodies = BTreeMap::<&str, usize>::new();
+        let (mut from_edges, mut own_comm_type, mut leaked) = (BTreeSet::new(), 0, 0);
+        for Situation { session, request, policy, now } in &situations {
+            let decision = apply_link(session.as_ref(), request, policy, *now);
+            *bodies.entry(Answer::from(&decision).body).or_default() += 1;
+            let Some(session) = session else { continue };
+            own_comm_type += usize::from(request.comm_type == session.comm_type().into());
+            let has_phone = session.end_user().is_some_and(|end_user| end_user.phone().is_some());
+            let relinked = decision.is_ok_and(|accepted| accepted.change() == LinkChange::Relinked);
+            leaked += usize::from(relinked && has_phone && request.phone.is_blank());
+            if let Some(last) = session.last_linked_at() {
+                let elapsed = now.unix_timestamp_nanos() - last.unix_timestamp_nanos();
+                let interval = i128::try_from(policy.interval().as_nanos()).unwrap();
+                if interval > 10 {
+                    from_edges.extend([("start", elapsed + interval), ("link", elapsed), ("end", elapsed - interval)]);
+                }
             }
         }
+        assert_eq!(bodies.len(), 12, "all messages of the contract: {bodies:?}");
+        for edge in [("start", -1), ("start", 0), ("start", 1), ("link", 0), ("end", -1), ("end", 0), ("end", 1)] {
+            assert!(from_edges.contains(&edge), "{edge:?}");
+        }
+        let all = situations.len();
+        assert!(own_comm_type > all / 2, "most requests are for the session: {own_comm_type} of {all}");
+        assert!(bodies[ACCEPTED] > all / 5, "many are accepted: {bodies:?}");
+        assert!(bodies.values().all(|count| *count >= all / 1_000), "no answer is rare: {bodies:?}");
+        assert!(leaked > all / 50, "{leaked} of {all} link another person, where a phone could be left over");
     }
-    assert_eq!(bodies.len(), 12, "all messages of the contract: {bodies:?}");
-    for edge in [("start", -1), ("start", 0), ("start", 1), ("link", 0), ("end", -1), ("end", 0), ("end", 1)] {
-        assert!(from_edges.contains(&edge), "{edge:?}");
+}
+
+/// Two of them are never the same, whatever a careless comparison says.
+#[test]
+fn the_two_people_of_a_pair_are_two_and_both_can_be_linked() {
+    for pairs in [sample(strategies::near_identifiers()), from_bytes(midsession::testing::arbitrary_near_identifiers)] {
+        for (one, other) in &pairs {
+            assert_ne!(one, other);
+            assert!(EndUser::new(one).is_ok() && EndUser::new(other).is_ok(), "{one:?} {other:?}");
+        }
+        let met = |one: &str, other: &str| pairs.contains(&(one.to_owned(), other.to_owned()));
+        assert!(met("7", "07") && met("07", "7") && met("jane.doe", "Jane.Doe") && met("id-1", "id-1 "));
+        assert!(pairs.iter().any(|(one, other)| one.chars().count() == 255 && other.chars().count() == 254));
     }
-    assert!(own_comm_type > 1_000, "most requests are for the session: {own_comm_type}");
+}
+
+#[test]
+fn near_people_and_near_fields_come_up_in_situations_and_in_histories() {
+    let mut met = BTreeSet::new();
+    for Situation { session, request, .. } in sample(strategies::situation()) {
+        let linked = session.as_ref().and_then(AnySession::end_user).map(|end_user| end_user.identifier().to_owned());
+        met.insert((linked, request.identifier.as_text().map(str::to_owned)));
+    }
+    let has = |one: &str, other: &str| met.contains(&(Some(one.to_owned()), Some(other.to_owned())));
+    assert!(has("7", "07") && has("jane.doe", "Jane.Doe") && has("id-1", " id-1") && has("zo\u{eb}", "zoe\u{308}"));
+
+    let mut phones = BTreeSet::new();
+    for requests in sample(strategies::requests_of_two_people(12)) {
+        assert!((1..=12).contains(&requests.len()));
+        let people: BTreeSet<_> = requests.iter().map(|request| request.identifier.as_text().unwrap()).collect();
+        assert!(people.len() <= 2, "{people:?}");
+        phones.extend(requests.iter().filter_map(|request| Some(request.phone.as_text()?.to_owned())));
+    }
+    assert!(phones.contains("123-456-7890") && phones.contains("1234567890"));
+}
+
+#[test]
+fn bodies_come_up_that_are_requests_and_that_are_none() {
+    for bodies in [sample(strategies::body()), from_bytes(midsession::testing::arbitrary_body)] {
+        let (requests, others): (Vec<_>, Vec<_>) =
+            bodies.iter().partition(|body| serde_json::from_str::<LinkRequest>(body).is_ok());
+        assert!(requests.len() > 100 && others.len() > 100);
+        let twice = |body: &&&String| body.matches("\"identifier\"").count() == 2;
+        assert!(others.iter().any(|body| twice(&body)), "a field given twice");
+    }
+}
+
+/// What shrinking comes to when nothing fits a property, at proptest's own defaults: the value, and the runs it took.
+fn shrunk<S: Strategy>(strategy: &S, fits: impl Fn(&S::Value) -> bool) -> (S::Value, u32) {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let most = config.max_shrink_iters();
+    let mut runner = TestRunner::new_with_rng(config, TestRunner::deterministic().new_rng());
+    let (mut tree, mut runs) = (strategy.new_tree(&mut runner).unwrap(), 0);
+    while fits(&tree.current()) {
+        tree = strategy.new_tree(&mut runner).unwrap();
+    }
+    let mut best = tree.current();
+    let mut more = tree.simplify();
+    while more {
+        runs += 1;
+        assert!(runs < most, "proptest aborts here");
+        let simpler = tree.current();
+        more = if fits(&simpler) {
+            tree.complicate()
+        } else {
+            best = simpler;
+            tree.simplify()
+        };
+    }
+    assert!(!fits(&tree.current()), "it ends at a value that fails");
+    (best, runs)
+}
+
+#[test]
+fn a_failing_history_shrinks_to_three_steps_at_the_defaults_of_proptest() {
+    fn changed(history: &History, change: LinkChange) -> bool {
+        history.steps.iter().any(|step| {
+            matches!(&step.action, Action::Link(attempt)
+                if attempt.decision.as_ref().is_ok_and(|accepted| accepted.change() == change))
+        })
+    }
+    fn refused(history: &History, kind: LinkErrorKind) -> bool {
+        history.steps.iter().any(|step| {
+            matches!(&step.action, Action::Link(attempt)
+                if attempt.decision.as_ref().is_err_and(|error| error.kind() == kind))
+        })
+    }
+    type Failure = (&'static str, fn(&History) -> bool);
+    let failures: [Failure; 9] = [
+        ("first", |history| changed(history, LinkChange::First)),
+        ("unchanged", |history| changed(history, LinkChange::Unchanged)),
+        ("refreshed", |history| changed(history, LinkChange::Refreshed)),
+        ("relinked", |history| changed(history, LinkChange::Relinked)),
+        ("duplicate", |history| refused(history, LinkErrorKind::Duplicate)),
+        ("ended", |history| refused(history, LinkErrorKind::AlreadyEnded)),
+        ("unsupported", |history| refused(history, LinkErrorKind::UnsupportedCrm)),
+        ("lost race", |history| history.steps.iter().any(|step| step.meanwhile.is_some())),
+        ("erasure", |history| {
+            history.steps.iter().any(|step| matches!(step.action, Action::Erase) && step.stored.is_some())
+        }),
+    ];
+    let mut lengths: Vec<_> = failures
+        .iter()
+        .map(|(name, fails)| (shrunk(&strategies::history(), |history| !fails(history)).0.steps.len(), *name))
+        .collect();
+    lengths.sort_unstable();
+    assert!(lengths[lengths.len() / 2].0 <= 3, "the median of {lengths:?}");
+    assert!(lengths.iter().all(|(length, _)| *length <= 4), "{lengths:?}");
+}
+
+#[test]
+fn a_failing_situation_shrinks_to_little_text_at_the_defaults_of_proptest() {
+    let (situation, _) = shrunk(&strategies::situation(), |situation| {
+        let Situation { session, request, policy, now } = situation;
+        apply_link(session.as_ref(), request, policy, *now).is_err()
+    });
+    let text = format!("{situation:?}");
+    assert!(text.len() < 800, "{} characters: {text}", text.len());
+    assert!(!text.contains("<redacted>"), "{text}");
+}
+
+/// Any strategy can stand beside another: together they stay below the limit of shrinking, too.
+#[test]
+fn two_histories_in_a_tuple_shrink_at_the_defaults_of_proptest() {
+    let (pair, _) =
+        shrunk(&(strategies::history(), strategies::history()), |(one, other)| one.steps.len() + other.steps.len() < 2);
+    assert_eq!(pair.0.steps.len() + pair.1.steps.len(), 2);
 }
 
 #[test]
@@ -212,9 +352,11 @@ fn every_input_type_has_both_traits() {
     both::<DuplicateScope>();
     both::<EndUser>();
     both::<EndUserField>();
+    both::<History>();
     both::<OwnedLinkRequest>();
     both::<Session<Active>>();
     both::<Session<Ended>>();
+    both::<Situation>();
     borrowing::<LinkRequest<'static>>();
     borrowing::<Param<'static>>();
 }

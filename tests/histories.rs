@@ -4,8 +4,12 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use midsession::testing::strategies::{Action, History, Step, history};
-use midsession::{Answer, AnySession, DuplicateScope, Endpoint, LinkChange, LinkRequest, Session, apply_link};
+use midsession::{
+    Active, Answer, AnySession, DuplicatePolicy, DuplicateScope, Endpoint, LinkChange, LinkError, LinkRequest, Session,
+    apply_link,
+};
 use strum::VariantArray;
+use time::OffsetDateTime;
 
 use crate::common::EARLIEST;
 use crate::generators::sample_of;
@@ -14,6 +18,8 @@ use crate::generators::sample_of;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 enum Slip {
     EndsForgotten,
+    ErasuresForgotten,
+    ErasuresKeepTheTimeOfTheLastLink,
     LinksForgotten,
     KnownPersonForgotten,
     RefusalsForgetThePerson,
@@ -22,57 +28,173 @@ enum Slip {
     ClockNeverGoesBack,
     ScopeIgnored,
     OneSessionForAll,
+    IdsWithoutCase,
+    // Slips that only a lost race shows.
+    LostLinkIsAnsweredAsDone,
+    LostLinkIsAnsweredAsDuplicate,
+    LostLinkIsWrittenAllTheSame,
+    LostLinkIsWrittenOnceMore,
+    LostLinkIsDecidedAtTheLastLinksTime,
+    LostEndIsForgotten,
+    LostErasureIsForgotten,
 }
 
-/// Plays the history to a server that reads paths and bodies and keeps nothing but JSON, and says whether it did right.
+/// A server that reads paths and bodies, keeps nothing but JSON, and writes on condition of the revision.
+struct Server {
+    slip: Option<Slip>,
+    policy: DuplicatePolicy,
+    stored: BTreeMap<String, String>,
+    /// What another server writes after the next read.
+    meanwhile: Option<AnySession>,
+}
+
+impl Server {
+    fn has(&self, slip: Slip) -> bool {
+        self.slip == Some(slip)
+    }
+
+    fn key(&self, id: &str) -> String {
+        match self.slip {
+            Some(Slip::OneSessionForAll) => String::new(),
+            Some(Slip::IdsWithoutCase) => id.to_ascii_lowercase(),
+            _ => id.to_owned(),
+        }
+    }
+
+    fn look(&self, id: &str) -> Option<AnySession> {
+        self.stored.get(&self.key(id)).map(|json| serde_json::from_str(json).unwrap())
+    }
+
+    fn put(&mut self, id: &str, session: &AnySession) {
+        self.stored.insert(self.key(id), serde_json::to_string(session).unwrap());
+    }
+
+    fn read(&mut self, id: &str) -> Option<AnySession> {
+        let read = self.look(id);
+        if let Some(written) = self.meanwhile.take() {
+            self.put(id, &written);
+        }
+        read
+    }
+
+    /// False: another server was first.
+    #[must_use]
+    fn write(&mut self, id: &str, read: &AnySession, session: &AnySession) -> bool {
+        let current = self.look(id).is_some_and(|stored| stored.revision() == read.revision());
+        if current {
+            self.put(id, session);
+        }
+        current
+    }
+
+    /// Reads, changes and writes, until no other server was first.
+    fn change(&mut self, id: &str, gives_up: bool, change: impl Fn(AnySession) -> AnySession) {
+        while let Some(read) = self.read(id) {
+            if self.write(id, &read, &change(read.clone())) || gives_up {
+                break;
+            }
+        }
+    }
+
+    fn start(&mut self, id: &str, session: &Session<Active>) {
+        assert!(self.slip.is_some() || self.look(id).is_none(), "a session starts once");
+        let session = AnySession::from(session.clone());
+        let session = if self.has(Slip::KnownPersonForgotten) { anonymous(&session) } else { session };
+        self.put(id, &session);
+    }
+
+    fn end(&mut self, id: &str, now: OffsetDateTime) {
+        if !self.has(Slip::EndsForgotten) {
+            self.change(id, self.has(Slip::LostEndIsForgotten), |session| session.end(now));
+        }
+    }
+
+    fn erase(&mut self, id: &str) {
+        if self.has(Slip::ErasuresForgotten) {
+            return;
+        }
+        let keeps_time = self.has(Slip::ErasuresKeepTheTimeOfTheLastLink);
+        self.change(id, self.has(Slip::LostErasureIsForgotten), |session| {
+            if keeps_time && session.last_linked_at().is_some() { session } else { session.erase() }
+        });
+    }
+
+    fn post(&mut self, path: &str, body: &str, now: OffsetDateTime) -> Answer {
+        let endpoint = Endpoint::parse(path).unwrap();
+        let mut request: LinkRequest = serde_json::from_str(body).unwrap();
+        if !self.has(Slip::CommTypeOfTheBody) || request.comm_type.is_blank() {
+            request = request.with_comm_type(endpoint.comm_type());
+        }
+        let id = endpoint.session_id();
+        let mut now = now;
+        loop {
+            let read = self.read(id);
+            let decision = apply_link(read.as_ref(), &request, &self.policy, now);
+            let answer = Answer::from(&decision);
+            let (Ok(accepted), Some(read)) = (decision, read) else {
+                if self.has(Slip::RefusalsForgetThePerson)
+                    && let Some(session) = self.look(id)
+                {
+                    self.put(id, &anonymous(&session));
+                }
+                return answer;
+            };
+            let session = accepted.into_session().into();
+            if self.has(Slip::LinksForgotten) || self.write(id, &read, &session) {
+                return answer;
+            }
+            match self.slip {
+                Some(Slip::LostLinkIsAnsweredAsDone) => return answer,
+                Some(Slip::LostLinkIsAnsweredAsDuplicate) => {
+                    return Answer::from(LinkError::Duplicate { retry_after: self.policy.interval() });
+                }
+                Some(Slip::LostLinkIsWrittenAllTheSame) => {
+                    self.put(id, &session);
+                    return answer;
+                }
+                Some(Slip::LostLinkIsWrittenOnceMore) => {
+                    let winner = self.look(id).unwrap();
+                    assert!(self.write(id, &winner, &session));
+                    return answer;
+                }
+                Some(Slip::LostLinkIsDecidedAtTheLastLinksTime) => now = read.last_linked_at().unwrap_or(now),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn anonymous(session: &AnySession) -> AnySession {
+    Session::start(session.comm_type()).with_crm_support(session.crm_support()).into()
+}
+
+/// Plays the history to the server, and says whether it did right.
 fn replay(History { policy, steps }: &History, slip: Option<Slip>) -> bool {
-    let has = |other| slip == Some(other);
-    let policy = if has(Slip::ScopeIgnored) { policy.with_scope(DuplicateScope::Session) } else { *policy };
-    let (mut stored, mut latest) = (BTreeMap::<&str, String>::new(), EARLIEST);
-    for Step { now, session_id, action, stored: expected } in steps {
+    let scope = if slip == Some(Slip::ScopeIgnored) { DuplicateScope::Session } else { policy.scope() };
+    let mut server = Server { slip, policy: policy.with_scope(scope), stored: BTreeMap::new(), meanwhile: None };
+    let mut latest = EARLIEST;
+    for Step { now, session_id, action, meanwhile, stored } in steps {
         latest = latest.max(*now);
         let now = match slip {
             Some(Slip::ClockOfWholeSeconds) => now.replace_nanosecond(0).unwrap(),
             Some(Slip::ClockNeverGoesBack) => latest,
             _ => *now,
         };
-        let key = if has(Slip::OneSessionForAll) { "" } else { session_id };
-        let before = stored.get(key).map(|json| serde_json::from_str::<AnySession>(json).unwrap());
-        let anonymous = |session: &AnySession| {
-            AnySession::from(Session::start(session.comm_type()).with_crm_support(session.crm_support()))
-        };
-        let after = match action {
-            Action::Start(_) if slip.is_none() && before.is_some() => panic!("a session starts once"),
-            Action::Start(session) if has(Slip::KnownPersonForgotten) => Some(anonymous(&session.clone().into())),
-            Action::Start(session) => Some(session.clone().into()),
-            Action::End if has(Slip::EndsForgotten) => before,
-            Action::End => before.map(|session| session.end(now)),
+        server.meanwhile.clone_from(meanwhile);
+        match action {
+            Action::Start(session) => server.start(session_id, session),
+            Action::End => server.end(session_id, now),
+            Action::Erase => server.erase(session_id),
             Action::Link(attempt) => {
-                let endpoint = Endpoint::parse(&attempt.path).unwrap();
-                assert_eq!(endpoint.session_id(), session_id);
-                let mut request: LinkRequest = serde_json::from_str(&attempt.body).unwrap();
-                if !has(Slip::CommTypeOfTheBody) || request.comm_type.is_blank() {
-                    request = request.with_comm_type(endpoint.comm_type());
-                }
-                let decision = apply_link(before.as_ref(), &request, &policy, now);
-                if slip.is_none() {
-                    assert_eq!(apply_link(before.as_ref(), &attempt.request, &policy, now), decision);
-                }
-                if decision != attempt.decision {
+                let answer = server.post(&attempt.path, &attempt.body, now);
+                if answer != Answer::from(&attempt.decision) {
                     return false;
                 }
-                match decision {
-                    Ok(_) if has(Slip::LinksForgotten) => before,
-                    Ok(accepted) => Some(accepted.into_session().into()),
-                    Err(_) if has(Slip::RefusalsForgetThePerson) => before.as_ref().map(anonymous),
-                    Err(_) => before,
-                }
             }
-        };
-        if after != *expected {
+        }
+        if server.look(session_id) != *stored {
             return false;
         }
-        stored.extend(after.map(|after| (key, serde_json::to_string(&after).unwrap())));
     }
     true
 }

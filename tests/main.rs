@@ -25,6 +25,7 @@ mod rails_require;
 mod readme;
 mod redaction;
 mod request_body;
+mod revealed;
 mod sequences;
 mod store_kit;
 mod stored_form;

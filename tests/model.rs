@@ -55,6 +55,14 @@ impl Row {
             self.revision = self.revision.wrapping_add(1);
         }
     }
+
+    pub fn erase(&mut self) {
+        if !self.person.is_empty() || self.last_linked_at.is_some() {
+            self.person.clear();
+            self.last_linked_at = None;
+            self.revision = self.revision.wrapping_add(1);
+        }
+    }
 }
 
 /// What the table answers.
@@ -217,6 +225,18 @@ pub fn is_session(record: &Json) -> bool {
         && person
         && (blank("last_linked_at") || (time("last_linked_at") && end_user.is_some()))
         && if active { blank("ended_at") } else { time("ended_at") }
+}
+
+/// The interval that a policy's text names: whole seconds and at most nine decimals, and an `s`.
+pub fn read_seconds(text: &str) -> Option<core::time::Duration> {
+    let number = text.strip_suffix('s')?;
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.chars().all(|character| ('0'..='9').contains(&character));
+    if !digits(whole) || !digits(decimals) || decimals.len() > 9 {
+        return None;
+    }
+    let nanos = decimals.chars().chain(core::iter::repeat('0')).take(9).collect::<String>();
+    Some(core::time::Duration::new(whole.parse().ok()?, nanos.parse().ok()?))
 }
 
 /// Whether a path is an endpoint's, and of which segment and session, by splitting it.

@@ -16,7 +16,11 @@ use crate::param::is_blank;
 pub(crate) fn acceptable(field: EndUserField, length: usize, characters: &[char]) -> String {
     let least = if field == EndUserField::Email { 3 } else { 1 };
     let length = length.clamp(least, field.max_chars());
-    let mut raw = characters.iter().copied().filter(|character| !character.is_control()).chain(core::iter::repeat('x'));
+    let mut characters: Vec<char> = characters.iter().copied().filter(|character| !character.is_control()).collect();
+    if characters.is_empty() {
+        characters.push('x');
+    }
+    let mut raw = characters.iter().copied().cycle();
     match field {
         EndUserField::Email => address(length, raw),
         EndUserField::Phone => {
@@ -40,6 +44,85 @@ fn address(length: usize, raw: impl Iterator<Item = char>) -> String {
     address.push('@');
     address.extend(letters.zip(1..=domain).map(|(letter, at)| if at % 33 == 0 && at < domain { '.' } else { letter }));
     address
+}
+
+/// Two identifiers, or two texts of another field, that a careless comparison takes for one.
+pub(crate) type Pair = (&'static str, &'static str);
+
+/// Identifiers of two people that look like one.
+pub(crate) const NEAR_IDENTIFIERS: [Pair; 27] = [
+    // Other case: of ASCII, of other letters, and where the length changes.
+    ("jane.doe", "Jane.Doe"),
+    ("zoë", "zoË"),
+    ("straße", "STRASSE"),
+    // Composed and decomposed, full width, and other signs with the same meaning.
+    ("zo\u{eb}", "zoe\u{308}"),
+    ("id-1", "ｉｄ-１"),
+    ("id-1", "id‑1"),
+    // White space and invisible characters.
+    ("id-1", " id-1"),
+    ("id-1", "id-1 "),
+    ("id-1", "id-1\u{3000}"),
+    ("id 1", "id  1"),
+    ("id 1", "id\u{a0}1"),
+    ("id-1", "id-1\u{200b}"),
+    // Numbers written in two ways, and numbers that a float takes for one.
+    ("7", "07"),
+    ("7", "+7"),
+    ("7", "7.0"),
+    ("1000", "1e3"),
+    ("7", "٧"),
+    ("7", "0x7"),
+    ("9007199254740992", "9007199254740993"),
+    // Look-alikes.
+    ("admin", "\u{430}dmin"),
+    ("l0", "lO"),
+    ("Il", "ll"),
+    // The same signs otherwise.
+    ("123e4567-e89b-12d3-a456-426614174000", "123e4567e89b12d3a456426614174000"),
+    ("a_b", "a.b"),
+    ("id-1", "id-2"),
+    ("id-1", "id-11"),
+    ("ab", "ba"),
+];
+
+/// The lengths at which software cuts identifiers off. Two identifiers agree in so many characters, then they differ.
+const CUTS: [usize; 8] = [8, 16, 32, 36, 64, 128, 254, 200];
+
+/// The identifiers of two people that look like one: those of the table, then those of the cuts.
+pub(crate) fn near_identifiers(which: usize) -> (String, String) {
+    if let Some((one, other)) = NEAR_IDENTIFIERS.get(which) {
+        return ((*one).to_owned(), (*other).to_owned());
+    }
+    let cut = which - NEAR_IDENTIFIERS.len();
+    let same = "x".repeat(CUTS.get(cut / 2).copied().unwrap_or(254));
+    if cut.is_multiple_of(2) { (same.clone() + "y", same + "z") } else { (same.clone(), same + "x") }
+}
+
+/// How many pairs [`near_identifiers`] has.
+pub(crate) const NEAR_IDENTIFIER_COUNT: usize = NEAR_IDENTIFIERS.len() + 2 * CUTS.len();
+
+/// Texts of an optional field that a careless comparison takes for one.
+pub(crate) const fn near_texts(field: EndUserField) -> &'static [Pair] {
+    match field {
+        EndUserField::Identifier => &NEAR_IDENTIFIERS,
+        EndUserField::Name => &[
+            ("Jane Doe", "jane doe"),
+            ("Zo\u{eb}", "Zoe\u{308}"),
+            ("Jane Doe", " Jane Doe"),
+            ("Jane Doe", "Jane Doe "),
+            ("Jane Doe", "Jane Roe"),
+        ],
+        EndUserField::Email => &[
+            ("jane@example.com", "Jane@example.com"),
+            ("jane@example.com", "jane@EXAMPLE.com"),
+            ("jane@example.com", "jane+a@example.com"),
+            ("jane@example.com", "j.ane@example.com"),
+        ],
+        EndUserField::Phone => {
+            &[("123-456-7890", "1234567890"), ("050", "٠٥٠"), ("050", "50"), ("+49 30 1", "0049 30 1"), ("050", " 050")]
+        }
+    }
 }
 
 /// What makes a text unacceptable.
@@ -88,7 +171,8 @@ pub(crate) const HOSTILE: [&str; 22] = [
 ];
 
 /// The comm types that a request may name, right and wrong.
-pub(crate) const COMM_TYPES: [&str; 7] = ["call", "chat", "email", "calls", "Chat", " call", "chat\0"];
+pub(crate) const COMM_TYPES: [&str; 9] =
+    ["call", "chat", "email", "calls", "Chat", " call", "chat ", "ｃhat", "chat\0"];
 
 pub(crate) const EARLIEST: OffsetDateTime = datetime!(-9999-01-01 00:00 UTC);
 pub(crate) const LATEST: OffsetDateTime = datetime!(9999-12-31 23:59:59.999_999_999 UTC);
@@ -101,9 +185,17 @@ pub(crate) const fn shifted(at: OffsetDateTime, nanoseconds: i64) -> OffsetDateT
 }
 
 /// The moments at which the answer changes after a link at `at`: each end of the interval, a nanosecond before it, and a
-/// nanosecond after it.
-#[cfg(feature = "proptest")]
-pub(crate) fn edges(at: OffsetDateTime, interval: core::time::Duration) -> [OffsetDateTime; 7] {
+/// nanosecond after it. Each is cut off at the earliest and the latest moment that there are.
+///
+/// ```
+/// use core::time::Duration;
+/// use midsession::testing::edges;
+/// use time::macros::datetime;
+///
+/// let edges = edges(datetime!(2026-11-22 12:00 UTC), Duration::from_secs(30));
+/// assert!(edges.contains(&datetime!(2026-11-22 12:00:30 UTC)));
+/// ```
+pub fn edges(at: OffsetDateTime, interval: core::time::Duration) -> [OffsetDateTime; 7] {
     let interval = time::Duration::try_from(interval).unwrap_or(time::Duration::MAX);
     let (start, end) = (at.saturating_sub(interval), at.saturating_add(interval));
     [at, shifted(start, -1), start, shifted(start, 1), shifted(end, -1), end, shifted(end, 1)]
