@@ -166,7 +166,7 @@ pub enum LinkChange {
     First,
     /// The same identifier, and no field has changed.
     Unchanged,
-    /// The same identifier, and a field was added or changed. EndUserFields that the request leaves out keep their value.
+    /// The same identifier, and a field was added or changed. Fields that the request leaves out keep their value.
     Refreshed,
     /// Another identifier. Every field was replaced, and nothing of the former end user was kept.
     Relinked,

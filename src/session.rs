@@ -8,8 +8,8 @@ use crate::{Accepted, CommType, DuplicatePolicy, EndUser, LinkError};
 ///
 /// ```text
 /// Session<Active> ── end(at) ──▶ Session<Ended>
-///     │  ▲
-///     └──┘ link(end_user, policy, now)
+///     │  ▲                           │  ▲
+///     └──┘ link(…), erase()          └──┘ erase()
 /// ```
 ///
 /// `link` and `end` exist only on `Session<Active>`; on `Session<Ended>` they do not compile. Use this type where your code
@@ -88,7 +88,9 @@ impl Session<Active> {
         }
     }
 
-    /// The same session with this support by its CRM. The revision does not change.
+    /// The same session with this support by its CRM.
+    ///
+    /// Use it for a session that is not stored yet. The revision does not change, so a store cannot tell the two apart.
     #[must_use]
     pub fn with_crm_support(self, crm_support: CrmSupport) -> Self {
         Self { crm_support, ..self }
@@ -96,8 +98,9 @@ impl Session<Active> {
 
     /// The same session with an end user who is known from the start.
     ///
-    /// This is not a link: it starts no duplicate interval, and the revision does not change. If the session was linked
-    /// before, the end user is replaced and the interval continues.
+    /// Use it for a session that is not stored yet. This is not a link: it starts no duplicate interval, and the revision
+    /// does not change, so a store cannot tell the two sessions apart. If the session was linked before, the end user is
+    /// replaced and the interval continues. To remove a person's data, use [`erase`](Session::erase).
     #[must_use]
     pub fn with_end_user(self, end_user: EndUser) -> Self {
         Self { end_user: Some(end_user), ..self }
@@ -170,31 +173,21 @@ impl<S: State> Session<S> {
     pub const fn revision(&self) -> u64 {
         self.revision
     }
-}
-
-impl Session<Ended> {
-    /// The time of its end.
-    pub const fn ended_at(&self) -> OffsetDateTime {
-        self.state.at
-    }
 
     /// Removes the end user and the time of the last link, and raises the revision by one (*ours*).
     ///
     /// Use it when a person asks for their data to be deleted. Write the erased session to the store as you write any
-    /// other change. A session that has neither is returned unchanged, so it is harmless to erase twice.
+    /// other change: then a link that was decided before the erasure loses the race, and brings nothing back. An active
+    /// session is anonymous again, so its next link is [`First`](crate::LinkChange::First). A session that has neither an end
+    /// user nor a last link is returned unchanged, so it is harmless to erase twice.
     ///
     /// ```
-    /// use midsession::{AnySession, CommType, EndUser, Session};
-    /// use time::macros::datetime;
+    /// use midsession::{CommType, EndUser, Session};
     ///
     /// let session = Session::start(CommType::Chat).with_end_user(EndUser::new("id-1")?);
-    /// let stored = AnySession::from(session.end(datetime!(2026-11-22 12:30 UTC)));
-    ///
-    /// if let AnySession::Ended(ended) = stored {
-    ///     let erased = ended.erase();
-    ///     assert_eq!((erased.end_user(), erased.revision()), (None, 2));
-    ///     assert_eq!(erased.clone().erase(), erased);
-    /// }
+    /// let erased = session.erase();
+    /// assert_eq!((erased.end_user(), erased.revision()), (None, 1));
+    /// assert_eq!(erased.clone().erase(), erased);
     /// # Ok::<(), midsession::EndUserError>(())
     /// ```
     #[must_use]
@@ -203,6 +196,13 @@ impl Session<Ended> {
             return self;
         }
         Self { end_user: None, last_linked_at: None, revision: next(self.revision), ..self }
+    }
+}
+
+impl Session<Ended> {
+    /// The time of its end.
+    pub const fn ended_at(&self) -> OffsetDateTime {
+        self.state.at
     }
 }
 
@@ -342,6 +342,24 @@ impl AnySession {
         match self {
             Self::Active(session) => Self::Ended(session.end(at)),
             Self::Ended(session) => Self::Ended(session),
+        }
+    }
+
+    /// Removes the end user and the time of the last link, and raises the revision by one (*ours*); see [`Session::erase`].
+    ///
+    /// ```
+    /// use midsession::{AnySession, CommType, EndUser, Session};
+    ///
+    /// let session = Session::start(CommType::Chat).with_end_user(EndUser::new("id-1")?);
+    /// let erased = AnySession::from(session).erase();
+    /// assert_eq!((erased.end_user(), erased.is_active()), (None, true));
+    /// # Ok::<(), midsession::EndUserError>(())
+    /// ```
+    #[must_use]
+    pub fn erase(self) -> Self {
+        match self {
+            Self::Active(session) => Self::Active(session.erase()),
+            Self::Ended(session) => Self::Ended(session.erase()),
         }
     }
 }

@@ -6,6 +6,7 @@
     not(all(feature = "arbitrary", feature = "conformance", feature = "proptest")),
     doc = "How to test what you built on this crate. The page is whole with the features `arbitrary`, `conformance` and `proptest`."
 )]
+#![allow(clippy::test_attr_in_doctest, reason = "the page's examples are files of tests, which `.ci/pasted` runs")]
 
 #[cfg(feature = "arbitrary")]
 mod arbitrary;

@@ -231,7 +231,7 @@ pub fn is_session(record: &Json) -> bool {
 pub fn read_seconds(text: &str) -> Option<core::time::Duration> {
     let number = text.strip_suffix('s')?;
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |text: &str| !text.is_empty() && text.chars().all(|character| ('0'..='9').contains(&character));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(decimals) || decimals.len() > 9 {
         return None;
     }

@@ -56,7 +56,7 @@ struct Recorder {
 }
 
 impl Recorder {
-    /// SplitMix64.
+    /// The generator `SplitMix64`.
     fn random(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -80,7 +80,7 @@ impl Choices for Recorder {
     fn another(&mut self) -> bool {
         let left = match self.parts_left {
             Some(left) => left,
-            None => self.random() % MAX_PARTS + 1,
+            None => self.random().checked_rem(MAX_PARTS).unwrap_or(0).saturating_add(1),
         };
         self.parts_left = left.checked_sub(1);
         if left > 0 {
