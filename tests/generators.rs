@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Unstructured};
 use midsession::testing::strategies::{self, Action, History, Situation};
@@ -39,8 +40,14 @@ pub fn sample_of<T: core::fmt::Debug>(count: usize, strategy: impl Strategy<Valu
 }
 
 fn from_bytes<T>(read: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<T>) -> Vec<T> {
-    let bytes = sample(prop::collection::vec(any::<u8>(), 64..256));
-    bytes.iter().filter_map(|bytes| read(&mut Unstructured::new(bytes)).ok()).collect()
+    // Made once, for all tests.
+    static BYTES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let mut rng = TestRunner::deterministic().new_rng();
+        let mut bytes = vec![vec![0; 512]; 2_000];
+        bytes.iter_mut().for_each(|bytes| rng.fill(&mut bytes[..]));
+        bytes
+    });
+    BYTES.iter().map(|bytes| read(&mut Unstructured::new(bytes)).unwrap()).collect()
 }
 
 #[test]

@@ -278,12 +278,15 @@ pub fn cbor(bytes: &[u8]) {
         assert_eq!(ciborium::from_reader::<AnySession, _>(&*written).unwrap(), session);
         assert_eq!(reread(&session), Some(session));
     }
-    let request = ciborium::from_reader::<OwnedLinkRequest, _>(bytes);
+    if let Ok(request) = ciborium::from_reader::<OwnedLinkRequest, _>(bytes) {
+        let (request, session) = (LinkRequest::from(request), AnySession::from(Session::start(CommType::Chat)));
+        let policy = DuplicatePolicy::new(INTERVAL);
+        let _agreed = assert_agreed(Some(&session), &request, &policy, OffsetDateTime::UNIX_EPOCH);
+    }
     let Ok(value) = serde_json::from_slice::<Json>(bytes) else {
         return;
     };
     // The same value in both formats, made of the bytes as JSON.
-    drop(request);
     let mut written = Vec::new();
     ciborium::into_writer(&value, &mut written).unwrap();
     let request = LinkRequest::from(ciborium::from_reader::<OwnedLinkRequest, _>(&*written).unwrap());
