@@ -44,7 +44,9 @@ fn from_bytes<T>(read: impl Fn(&mut Unstructured<'_>) -> arbitrary::Result<T>) -
     static BYTES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         let mut rng = TestRunner::deterministic().new_rng();
         let mut bytes = vec![vec![0; 512]; 2_000];
-        bytes.iter_mut().for_each(|bytes| rng.fill(&mut bytes[..]));
+        for bytes in &mut bytes {
+            rng.fill(&mut bytes[..]);
+        }
         bytes
     });
     BYTES.iter().map(|bytes| read(&mut Unstructured::new(bytes)).unwrap()).collect()
