@@ -82,7 +82,7 @@ impl Choices for Recorder {
             Some(left) => left,
             None => self.random().checked_rem(MAX_PARTS).unwrap_or(0).saturating_add(1),
         };
-        self.parts_left = left.checked_sub(1);
+        self.parts_left = Some(left.saturating_sub(1));
         if left > 0 {
             self.record.push(Vec::new());
         }
