@@ -429,5 +429,5 @@ fn a_store_that_is_not_empty_is_told_so() {
     let mut store = Memory::new(None);
     Rule::InsertTwice.check(&mut store).unwrap();
     let mismatch = Rule::InsertTwice.check(&mut store).unwrap_err().to_string();
-    assert!(mismatch.contains("what is stored under `twice`: expected nothing"), "{mismatch}");
+    assert!(mismatch.contains("the store was not empty at the start: something is stored under `twice`"), "{mismatch}");
 }

@@ -1,13 +1,14 @@
-//! The server with the two hooks by which the conformance kit's `kit.py` drives a transport in any language: it stores a
-//! case's session and sets the clock. They are in this program alone: whoever may ask it may set its clock.
+//! The server with the three hooks by which the conformance kit's `kit.py` drives a transport in any language: they set up
+//! the store and the clock, and show what is stored. They are in this program alone: whoever may ask it may set its clock.
 //!
 //! ```text
 //! cargo run -p midsession-server --example kit --features test-hooks -- sqlite://kit.db TOKEN
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -40,13 +41,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The server's routes, and before them the two hooks, which `kit.py` describes.
+/// The server's routes, and before them the three hooks, which `kit.py` describes.
 fn with_hooks(store: Sqlite, tokens: Tokens) -> Router {
-    let first = Running { number: 0, session_id: String::new(), sessions: None, router: Router::new() };
+    let first = Running { number: 0, clock: Arc::default(), part: None, sessions: None, router: Router::new() };
     let hooks = Arc::new(Hooks { store, tokens, running: Mutex::new(first) });
     Router::new()
         .route("/test/case", put(put_case))
-        .route("/test/session", get(get_session))
+        .route("/test/clock", put(put_clock))
+        .route("/test/sessions", get(get_sessions))
         .fallback(pass_on)
         .with_state(hooks)
 }
@@ -61,8 +63,9 @@ struct Hooks {
 #[derive(Clone)]
 struct Running {
     number: u64,
-    session_id: String,
-    sessions: Option<Sessions<Part>>,
+    clock: Arc<Mutex<Option<OffsetDateTime>>>,
+    part: Option<Arc<Part>>,
+    sessions: Option<Sessions<Arc<Part>>>,
     router: Router,
 }
 
@@ -72,7 +75,17 @@ type Shared = State<Arc<Hooks>>;
 struct Case {
     session_id: String,
     session: Option<AnySession>,
+    others: BTreeMap<String, AnySession>,
     policy: DuplicatePolicy,
+    #[serde(deserialize_with = "moment")]
+    now: OffsetDateTime,
+    meanwhile: Option<AnySession>,
+    refused_writes: u32,
+    pause_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct Clock {
     #[serde(deserialize_with = "moment")]
     now: OffsetDateTime,
 }
@@ -87,26 +100,36 @@ async fn put_case(State(hooks): Shared, Json(case): Json<Case>) -> Response {
         former.stop().await;
     }
     let number = number.saturating_add(1);
-    let store = Part { store: hooks.store.clone(), number };
-    if let Some(next) = case.session {
-        let change = Change { id: case.session_id.clone(), expected: None, glanced: None, next };
-        if store.write(&[change]).await.ok().as_deref() != Some(&[Written::Yes]) {
-            return (StatusCode::INTERNAL_SERVER_ERROR, "the session is not stored").into_response();
+    let Case { session_id, session, others, policy, now, meanwhile, refused_writes, pause_ms } = case;
+    let part = Arc::new(Part::new(hooks.store.clone(), number, others.keys().chain([&session_id])));
+    for (id, session) in others.into_iter().chain(session.map(|session| (session_id.clone(), session))) {
+        if !part.put(&id, None, session).await {
+            return (StatusCode::INTERNAL_SERVER_ERROR, "a session is not stored").into_response();
         }
     }
-    let sessions = Sessions::start(store, case.policy, Arc::new(move || case.now), Limits::default());
+    part.lose(Losses { session_id, meanwhile, refused_writes, pause: Duration::from_millis(pause_ms) });
+    let clock = Arc::new(Mutex::new(Some(now)));
+    let shown = clock.clone();
+    let time = move || locked(&shown).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let sessions = Sessions::start(part.clone(), policy, Arc::new(time), Limits::default());
     let app = App { sessions: sessions.clone(), tokens: hooks.tokens.clone(), public_docs: false };
-    *hooks.running.lock().unwrap_or_else(PoisonError::into_inner) =
-        Running { number, session_id: case.session_id, sessions: Some(sessions), router: router(app) };
+    *locked(&hooks.running) =
+        Running { number, clock, part: Some(part), sessions: Some(sessions), router: router(app) };
     StatusCode::NO_CONTENT.into_response()
 }
 
-async fn get_session(State(hooks): Shared) -> Response {
-    let Running { session_id, sessions, .. } = hooks.now_running();
-    let Some(sessions) = sessions else { return (StatusCode::NOT_FOUND, "no case was put").into_response() };
-    match sessions.read(&session_id).await {
-        Ok(session) => Json(session).into_response(),
-        Err(failure) => (StatusCode::INTERNAL_SERVER_ERROR, failure.to_string()).into_response(),
+async fn put_clock(State(hooks): Shared, Json(Clock { now }): Json<Clock>) -> StatusCode {
+    *locked(&hooks.now_running().clock) = Some(now);
+    StatusCode::NO_CONTENT
+}
+
+async fn get_sessions(State(hooks): Shared) -> Response {
+    let Some(part) = hooks.now_running().part else {
+        return (StatusCode::NOT_FOUND, "no case was put").into_response();
+    };
+    match part.stored().await {
+        Some(stored) => Json(stored).into_response(),
+        None => (StatusCode::INTERNAL_SERVER_ERROR, "the store does not answer").into_response(),
     }
 }
 
@@ -117,31 +140,100 @@ async fn pass_on(State(hooks): Shared, request: Request) -> Response {
 
 impl Hooks {
     fn now_running(&self) -> Running {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.running).clone()
     }
 }
 
-/// A part of the store for each case, so that it holds nothing of the cases before.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A part of the store for each case, so that it holds nothing of the cases before. It loses to another server as the case
+/// says.
 struct Part {
     store: Sqlite,
     number: u64,
+    /// The ids under which something may be stored.
+    ids: Mutex<BTreeSet<String>>,
+    losses: Mutex<Losses>,
+}
+
+/// What another server does to the case's session, and when.
+#[derive(Default)]
+struct Losses {
+    session_id: String,
+    meanwhile: Option<AnySession>,
+    refused_writes: u32,
+    pause: Duration,
 }
 
 impl Part {
+    fn new<'i>(store: Sqlite, number: u64, ids: impl Iterator<Item = &'i String>) -> Self {
+        Self { store, number, ids: Mutex::new(ids.cloned().collect()), losses: Mutex::default() }
+    }
+
+    fn lose(&self, losses: Losses) {
+        *locked(&self.losses) = losses;
+    }
+
     fn id(&self, id: &str) -> String {
         format!("{}:{id}", self.number)
+    }
+
+    async fn put(&self, id: &str, expected: Option<u64>, next: AnySession) -> bool {
+        let change = Change { id: self.id(id), expected, glanced: None, next };
+        self.store.write(&[change]).await.ok().as_deref() == Some(&[Written::Yes])
+    }
+
+    async fn look(&self, ids: &[&str]) -> Result<Vec<Found>, StoreError> {
+        let ids: Vec<_> = ids.iter().map(|id| self.id(id)).collect();
+        self.store.read(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    /// All that the part holds; none if the store does not answer.
+    async fn stored(&self) -> Option<BTreeMap<String, AnySession>> {
+        let ids: Vec<_> = locked(&self.ids).iter().cloned().collect();
+        let found = self.look(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await.ok()?;
+        let found: Vec<_> = found.into_iter().collect::<Result<_, _>>().ok()?;
+        Some(ids.into_iter().zip(found).filter_map(|(id, session)| Some((id, session?))).collect())
+    }
+
+    /// How many of the next writes of this change are refused, and one less from now on.
+    fn is_refused(&self, change: &Change) -> bool {
+        let mut losses = locked(&self.losses);
+        let is_refused = losses.refused_writes > 0 && losses.session_id == change.id;
+        losses.refused_writes = losses.refused_writes.saturating_sub(u32::from(is_refused));
+        is_refused
     }
 }
 
 impl Store for Part {
     async fn read(&self, ids: &[&str]) -> Result<Vec<Found>, StoreError> {
-        let ids: Vec<_> = ids.iter().map(|id| self.id(id)).collect();
-        self.store.read(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await
+        let found = self.look(ids).await?;
+        let (session_id, meanwhile) = {
+            let mut losses = locked(&self.losses);
+            let is_read = ids.contains(&losses.session_id.as_str());
+            (losses.session_id.clone(), losses.meanwhile.take_if(|_| is_read))
+        };
+        let read = ids.iter().zip(&found).find(|(id, _)| **id == session_id);
+        if let (Some(next), Some((_, Ok(Some(read))))) = (meanwhile, read)
+            && !self.put(&session_id, Some(read.revision()), next).await
+        {
+            return Err(StoreError::new("what another server stores is not stored"));
+        }
+        Ok(found)
     }
 
     async fn write(&self, changes: &[Change]) -> Result<Vec<Written>, StoreError> {
-        let changes: Vec<_> =
-            changes.iter().map(|change| Change { id: self.id(&change.id), ..change.clone() }).collect();
-        self.store.write(&changes).await
+        let pause = locked(&self.losses).pause;
+        tokio::time::sleep(pause).await;
+        locked(&self.ids).extend(changes.iter().map(|change| change.id.clone()));
+        let mut written = Vec::new();
+        for change in changes {
+            let inner = Change { id: self.id(&change.id), ..change.clone() };
+            let refused = self.is_refused(change);
+            written.extend(if refused { vec![Written::No] } else { self.store.write(&[inner]).await? });
+        }
+        Ok(written)
     }
 }

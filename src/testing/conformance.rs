@@ -5,16 +5,19 @@
 //! judged. A [`Mismatch`] says in words what differed.
 //!
 //! ```
-//! use midsession::testing::conformance::{self, Reply};
+//! use midsession::testing::conformance::{self, Need, Reply};
 //! # use midsession::{AnySession, Answer, DuplicatePolicy, Endpoint, LinkRequest, apply_link};
 //! # struct Server { id: String, stored: Option<AnySession>, policy: DuplicatePolicy, now: time::OffsetDateTime }
 //! # #[derive(Default)] struct Response { status: u16, body: &'static str, retry_after: Option<u64> }
 //! # impl Server {
-//! #     fn serve(&mut self, method: &str, path: &str, body: &str) -> Response {
+//! #     fn serve(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
 //! #         let refused = |status| Response { status, ..Response::default() };
 //! #         if method != "POST" { return refused(405) }
-//! #         let Some(endpoint) = Endpoint::parse(path) else { return refused(404) };
-//! #         let Ok(request) = serde_json::from_str::<LinkRequest>(body) else { return refused(400) };
+//! #         let Some(endpoint) = Endpoint::parse(target.split('?').next().unwrap()) else { return refused(404) };
+//! #         let is_json = |(name, value): &(&str, &str)| *name == "content-type" && value.to_lowercase().starts_with("application/json");
+//! #         if !headers.iter().any(is_json) { return refused(415) }
+//! #         let Ok(text) = std::str::from_utf8(body) else { return refused(400) };
+//! #         let Ok(request) = serde_json::from_str::<LinkRequest>(text) else { return refused(400) };
 //! #         let request = request.with_comm_type(endpoint.comm_type());
 //! #         let stored = self.stored.as_ref().filter(|_| endpoint.session_id() == self.id);
 //! #         let decision = apply_link(stored, &request, &self.policy, self.now);
@@ -25,25 +28,41 @@
 //! # }
 //!
 //! for case in conformance::cases()? {
-//!     // Your server: its store holds the case's session and nothing else, its clock stands still.
+//!     // This store has no writer beside the server, so no race can be lost.
+//!     if case.needs.contains(&Need::Meanwhile) { continue }
+//!     // Your server: its store holds the case's session (and `case.others`), its clock stands still.
 //!     let (id, stored) = (case.session_id().to_owned(), case.session.clone());
 //!     let mut server = Server { id, stored, policy: case.policy, now: case.now };
-//!     let response = server.serve(&case.method, &case.path, &case.body);
+//!     for request in case.in_a_row() {
+//!         server.now = request.now;
+//!         let response = server.serve(&request.method, &request.target(), &request.headers(), &request.body);
 //!
-//!     let body = response.body.into();
-//!     case.judge(&Reply { status: response.status, body, retry_after_secs: response.retry_after })?;
-//!     case.judge_stored(server.stored.as_ref())?; // if your test can look into the store
+//!         let body = response.body.into();
+//!         request.judge(&Reply { status: response.status, body, retry_after_secs: response.retry_after })?;
+//!         request.judge_stored(server.stored.as_ref())?; // if your test can look into the store
+//!     }
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Two kinds of cases
-//! - [`Kind::Contract`]: the contract answers, and every byte of the answer counts.
+//! # Three kinds of cases
+//! - [`Kind::Contract`]: the contract says what the answer is, and every byte of it counts.
 //! - [`Kind::Transport`]: bytes that are no JSON, a field given twice, a path that is no [`Endpoint`], a
-//!   method other than POST. The answer is the transport's own, but it is a 4xx, and nothing is stored.
+//!   method other than POST. The answer is the transport's own, of a status that the case allows, and nothing is stored.
+//! - [`Kind::Either`]: the transport may answer by the contract, or refuse by itself and store nothing.
 //!
-//! Outside the kit, and yours to decide and to test: the content type (every request is meant to have `application/json`),
-//! authorisation, chunked bodies, the query, limits on size and time, and races between two requests.
+//! # More than one request
+//! Most cases are one request. [`Case::in_a_row`] has the further ones: they go to the same server, which is not set up
+//! anew, so that a limiter or a cache beside the store is seen.
+//!
+//! # A lost race
+//! In a case with [`meanwhile`](Case::meanwhile), another server stores that session between your read and your write, so
+//! your write must not be made, and your code decides again on what is stored now. In a case with
+//! [`refused_writes`](Case::refused_writes), that many writes are lost in a row. Your test's store does both: it puts
+//! `meanwhile` in place right after its first read of the session, and answers the first `refused_writes` writes as it
+//! answers a write of a stale revision. Such a case needs [`Need::Meanwhile`].
+//!
+//! Outside the kit, and yours to decide and to test: authorisation, chunked bodies, limits on size and time.
 //!
 //! Some cases [need](Case::needs) what not every transport can do. Leave those out by name, so that you know what you left:
 //!
@@ -79,15 +98,19 @@
 //! # For other languages
 //! The cases are data: [`JSON`], in this crate's sources `src/testing/conformance/cases.json`. The file says itself what the
 //! contract is (`contract`) and how the cases are read (`format`, with the stored form of a session); nothing else is needed
-//! to build the endpoint. Beside it stands `kit.py`, one file that needs only Python's standard library: it drives a running
-//! transport through the cases over HTTP, by two hooks that it describes, and prints what differs.
+//! to build the endpoint. `cases.schema.json` is the JSON Schema of the file. Beside it stands `kit.py`, one file that needs
+//! only Python's standard library: it drives a running transport through the cases over HTTP, by the hooks that it
+//! describes, and prints what differs. `README.md` there shows how a service's CI runs it.
 
 pub mod store;
 
 // The core is `no_std`; what is for tests only need not be.
+use core::fmt;
 use core::time::Duration;
-use std::format;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::prelude::rust_2024::*;
+use std::{format, vec};
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use time::OffsetDateTime;
@@ -96,8 +119,8 @@ use crate::policy::from_seconds;
 use crate::stored::from_rfc3339;
 use crate::{Answer, AnySession, DuplicatePolicy, Endpoint, LinkRequest};
 
-/// The file of the cases: an object of `contract`, which says what to build, `format`, which says how the cases are read,
-/// and `cases`.
+/// The file of the cases: an object of `version`, `contract`, which says what to build, `format`, which says how the cases
+/// are read, and `cases`.
 pub const JSON: &str = include_str!("conformance/cases.json");
 
 /// All cases, in the order of the file.
@@ -114,15 +137,15 @@ struct File {
     cases: Vec<Case>,
 }
 
-/// One request and what is to come of it.
+/// One request, or several in a row, and what must come of it.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Case {
-    /// Its name, unique, a word for a test's output.
+    /// The name, unique among the cases, for a test's output.
     pub name: String,
-    /// Whose the answer is.
+    /// Who decides what the answer is: the contract, the transport, or either.
     pub kind: Kind,
-    /// The row of the [decision table](crate#the-decision) that answers, then further rows that hold as well, which must
+    /// The row of the [decision table](crate#the-decision) that answers, then further rows that apply as well, which must
     /// not answer. Empty in a case of [`Kind::Transport`].
     pub rows: Vec<u8>,
     /// The rule it proves, in words.
@@ -132,6 +155,16 @@ pub struct Case {
     session_id: String,
     /// What the store holds under [`session_id`](Self::session_id) before the request; none: nothing.
     pub session: Option<AnySession>,
+    /// What the store holds under other ids, before the request and after it.
+    #[serde(default)]
+    pub others: BTreeMap<String, AnySession>,
+    /// What another server stores under [`session_id`](Self::session_id) between the transport's first read and its write.
+    /// `expected` holds for a transport that then decides again.
+    #[serde(default)]
+    pub meanwhile: Option<AnySession>,
+    /// How many writes in a row the store answers as it answers a stale revision. It stores nothing of them.
+    #[serde(default)]
+    pub refused_writes: u32,
     /// The policy to decide by.
     pub policy: DuplicatePolicy,
     /// What the clock shows.
@@ -139,27 +172,38 @@ pub struct Case {
     pub now: OffsetDateTime,
     /// The HTTP method, `POST` in most cases.
     pub method: String,
-    /// The path, as it is sent: no client may resolve, fold or encode anything in it.
+    /// The path, exactly as it is sent: no client may resolve, fold or encode anything in it.
     pub path: String,
-    /// The request's body, whole. Empty: the request has none.
-    pub body: String,
-    /// What is to come of it.
+    /// What follows the path and a `?`; none: there is no `?` either.
+    #[serde(default)]
+    pub query: Option<String>,
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+    /// The request's body, whole. Empty: the request has none. Not always UTF-8.
+    #[serde(deserialize_with = "body")]
+    pub body: Vec<u8>,
+    /// What must come of it.
     pub expected: Expected,
+    #[serde(default)]
+    steps: Vec<Step>,
 }
 
-/// Whose the answer to a [`Case`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+/// Who decides what the answer to a [`Case`] is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
-    /// `contract`: the contract's, and every byte of it counts.
+    /// `contract`: the contract decides, and every byte of the answer counts.
+    #[default]
     Contract,
-    /// `transport`: the transport's own. It is a 4xx, and nothing is stored.
+    /// `transport`: the transport decides. The status is one that [`Expected::own`] allows, and nothing is stored.
     Transport,
+    /// `either`: the transport answers by the contract, or as in [`Kind::Transport`].
+    Either,
 }
 
 /// What not every transport can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Need {
@@ -175,14 +219,39 @@ pub enum Need {
     /// `any_session_id`: the store can hold a session under an id that no path may name (empty, of 256 characters, with a
     /// slash or a space), so that the case can prove that the transport does not look for it.
     AnySessionId,
+    /// `trailing_slash`: a path with a slash at its end arrives with it. Many routers cut it off.
+    TrailingSlash,
+    /// `decoded_path`: the transport can tell `%63` from `c` in a path. Many routers decode the path first.
+    DecodedPath,
+    /// `duplicate_keys`: the transport can see that a JSON object has a key twice. Most parsers keep the last one.
+    DuplicateKeys,
+    /// `big_revisions`: revisions of 2^53 and more are exact. A JSON parser that makes every number a 64-bit float rounds
+    /// them.
+    BigRevisions,
+    /// `meanwhile`: the test can change the store between the transport's read and its write. A transport that locks the
+    /// session from its read to its write cannot lose a race.
+    Meanwhile,
 }
 
-/// What is to come of a [`Case`].
+/// One more request to the same server.
+#[derive(Clone, Debug, serde::Deserialize)]
+struct Step {
+    #[serde(default)]
+    kind: Kind,
+    rows: Vec<u8>,
+    #[serde(deserialize_with = "moment")]
+    now: OffsetDateTime,
+    path: Option<String>,
+    body: Option<String>,
+    expected: Expected,
+}
+
+/// What must come of a [`Case`].
 #[derive(Clone, Debug, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Expected {
-    /// The HTTP status; none in a case of [`Kind::Transport`]: any from 400 to 499.
-    #[serde(deserialize_with = "status")]
+    /// The HTTP status that the contract says; none in a case of [`Kind::Transport`].
+    #[serde(default)]
     pub status: Option<u16>,
     /// The body, byte for byte; none in a case of [`Kind::Transport`]: any.
     #[serde(default)]
@@ -193,12 +262,16 @@ pub struct Expected {
     /// The same as the header `Retry-After` has it, in whole seconds, rounded up.
     #[serde(default)]
     pub retry_after_secs: Option<u64>,
-    /// What the store holds afterwards under the id; on a refusal what it held before.
+    /// The statuses that an answer of the transport's own may have: classes such as `4xx`, and single ones such as `503`.
+    /// Empty in a case of [`Kind::Contract`].
+    #[serde(default)]
+    pub own: Vec<String>,
+    /// What the store holds afterwards under the id, if the contract answers; on a refusal what it held before.
     pub session: Option<AnySession>,
 }
 
-/// What your transport replied.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What your transport replied. `Debug` shows the body as text.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
@@ -206,6 +279,17 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// The header `Retry-After`; none if there was none.
     pub retry_after_secs: Option<u64>,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Reply")
+            .field("status", &self.status)
+            .field("body", &format_args!("\"{}\"", visible(&self.body)))
+            .field("retry_after_secs", &self.retry_after_secs)
+            .finish()
+    }
 }
 
 /// For transports without HTTP.
@@ -216,53 +300,130 @@ impl From<Answer> for Reply {
 }
 
 impl Case {
-    /// The id under which the store is to hold the session: the path's, but for the cases that prove that another id is
-    /// another session or none.
+    /// The id under which the store holds the session. It is the path's id, except in the cases that prove that another id
+    /// is another session or none.
     pub fn session_id(&self) -> &str {
         &self.session_id
     }
 
+    /// This case, then the further requests that follow it, each as a case of its own whose `session` is what the one before
+    /// leaves stored. Set up the store for the first alone, and only the clock for the others.
+    pub fn in_a_row(&self) -> Vec<Self> {
+        let mut all = vec![self.clone()];
+        let mut stored = self.expected.session.clone();
+        for (at, step) in self.steps.iter().enumerate() {
+            let Step { kind, rows, now, path, body, expected } = step.clone();
+            let name = format!("{}, step {}", self.name, at.saturating_add(2));
+            let (path, body) = (path.unwrap_or_else(|| self.path.clone()), body.map_or(self.body.clone(), Into::into));
+            let session = core::mem::replace(&mut stored, expected.session.clone());
+            let steps = vec![];
+            all.push(Self { name, kind, rows, now, path, body, expected, session, steps, ..self.clone() });
+        }
+        all
+    }
+
+    /// The path with its query, as the request line has it.
+    pub fn target(&self) -> Cow<'_, str> {
+        self.query.as_ref().map_or(Cow::Borrowed(&*self.path), |query| format!("{}?{query}", self.path).into())
+    }
+
+    /// The headers that the case is about, names in lower case. In most cases the content type alone.
+    pub fn headers(&self) -> Vec<(&str, &str)> {
+        let json = ("content-type", "application/json");
+        let content_type = (!self.headers.contains_key(json.0)).then_some(json);
+        let others = self.headers.iter().filter_map(|(name, value)| Some((&**name, value.as_deref()?)));
+        content_type.into_iter().chain(others).collect()
+    }
+
     /// For transports without HTTP: the session id that is asked for, which need not be
-    /// [the stored one](Self::session_id), and the request. None in a case of [`Kind::Transport`].
+    /// [the stored one](Self::session_id), and the request. None if the case is not of [`Kind::Contract`].
     pub fn request(&self) -> Option<(&str, LinkRequest<'_>)> {
-        if self.kind == Kind::Transport {
+        if self.kind != Kind::Contract {
             return None;
         }
         let endpoint = Endpoint::parse(&self.path)?;
-        let request: LinkRequest<'_> = serde_json::from_str(&self.body).ok()?;
+        let request: LinkRequest<'_> = serde_json::from_slice(&self.body).ok()?;
         Some((endpoint.session_id(), request.with_comm_type(endpoint.comm_type())))
     }
 
     /// Judges a transport's reply.
     ///
     /// # Errors
-    /// It differs from the expected one in status, body or wait; of [`Kind::Transport`]: its status is no 4xx.
+    /// - It differs from the expected one in status, body or wait.
+    /// - It is the transport's own, and its status is none that the case allows.
     pub fn judge(&self, reply: &Reply) -> Result<(), Mismatch> {
-        let Expected { status, body, retry_after_secs, .. } = &self.expected;
+        if self.is_own(reply) {
+            return Ok(());
+        }
+        let Expected { status, body, retry_after_secs, own, .. } = &self.expected;
         let got = reply.status.to_string();
-        let (Some(status), Some(body)) = (status, body) else {
-            let refused = (400..=499).contains(&reply.status);
-            return self.verdict(&[("the status", if refused { got.clone() } else { "4xx".to_owned() }, got)]);
-        };
-        let seconds = |wait: Option<u64>| wait.map_or_else(|| "none".to_owned(), |wait| wait.to_string());
-        self.verdict(&[
-            ("the status", status.to_string(), got),
-            ("the body", visible(body.as_bytes()), visible(&reply.body)),
-            ("Retry-After", seconds(*retry_after_secs), seconds(reply.retry_after_secs)),
-        ])
+        let statuses = status.map(|status| status.to_string()).into_iter().chain(own.iter().cloned());
+        let statuses = statuses.collect::<Vec<_>>().join(" or ");
+        let mut parts = vec![("the status", statuses, got.clone())];
+        if let (Some(status), Some(body)) = (status, body) {
+            let seconds = |wait: Option<u64>| wait.map_or_else(|| "none".to_owned(), |wait| wait.to_string());
+            if *status == reply.status {
+                parts = vec![("the status", got.clone(), got)];
+            }
+            parts.push(("the body", visible(body.as_bytes()), visible(&reply.body)));
+            parts.push(("Retry-After", seconds(*retry_after_secs), seconds(reply.retry_after_secs)));
+        }
+        self.verdict(&parts)
     }
 
-    /// Judges what the store holds under the id after the request, `None` if it holds nothing.
+    /// Judges what the store holds under the id after the request, `None` if it holds nothing. If the transport may refuse by
+    /// itself, what was stored before passes too; [`judge_store`](Self::judge_store) is stricter.
     ///
     /// # Errors
-    /// It differs from what is expected: a refusal changed the session, say, or a link was not stored.
+    /// - It differs from what is expected: a refusal changed the session, for example, or a link was not stored.
     pub fn judge_stored(&self, stored: Option<&AnySession>) -> Result<(), Mismatch> {
-        let text = |session| serde_json::to_string(&session).unwrap_or_else(|error| error.to_string());
-        self.verdict(&[(
-            "the stored session",
-            visible(text(self.expected.session.as_ref()).as_bytes()),
-            visible(text(stored).as_bytes()),
-        )])
+        if self.kind == Kind::Either && stored == self.before() {
+            return Ok(());
+        }
+        self.same_session("the stored session", self.expected.session.as_ref(), stored)
+    }
+
+    /// Judges everything that the store holds after the request, by its id. It must fit the reply: an accepted link is
+    /// stored, a refusal stores nothing, and no other session changes or appears.
+    ///
+    /// # Errors
+    /// - The session differs from what is expected.
+    /// - Another session was changed, stored or lost.
+    pub fn judge_store(&self, reply: &Reply, stored: &BTreeMap<String, AnySession>) -> Result<(), Mismatch> {
+        let expected = if self.is_own(reply) { self.before() } else { self.expected.session.as_ref() };
+        self.same_session("the stored session", expected, stored.get(&self.session_id))?;
+        let others = stored.keys().chain(self.others.keys()).filter(|id| **id != self.session_id);
+        for id in others {
+            let part = format!("the other session `{}`", visible(id.as_bytes()));
+            self.same_session(&part, self.others.get(id), stored.get(id))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the reply is one of the transport's own, and allowed. What the contract says as well is the contract's.
+    fn is_own(&self, reply: &Reply) -> bool {
+        let status = reply.status.to_string();
+        let is_contracts = self.expected.status == Some(reply.status)
+            && self.expected.body.as_ref().is_some_and(|body| body.as_bytes() == reply.body);
+        let is = |own: &str| own.strip_suffix("xx").map_or(own == status, |class| status.starts_with(class));
+        !is_contracts && self.expected.own.iter().any(|own| is(own))
+    }
+
+    /// What is stored when the last decision is made.
+    fn before(&self) -> Option<&AnySession> {
+        self.meanwhile.as_ref().or(self.session.as_ref())
+    }
+
+    fn same_session(
+        &self,
+        part: &str,
+        expected: Option<&AnySession>,
+        got: Option<&AnySession>,
+    ) -> Result<(), Mismatch> {
+        if expected == got {
+            return Ok(());
+        }
+        self.verdict(&[(part, in_json(expected), in_json(got))])
     }
 
     /// Compares what was expected with what there is.
@@ -276,19 +437,51 @@ impl Case {
         if differences.is_empty() {
             return Ok(());
         }
-        Err(Mismatch { case: self.name.clone(), rule: self.rule.clone(), differences })
+        let (case, rule, given) = (self.name.clone(), self.rule.clone(), self.given());
+        Err(Mismatch { case, rule, given, differences })
+    }
+
+    /// The request, and what the decision depends on.
+    fn given(&self) -> String {
+        let policy = format!("{:?}, scope {}", self.policy.interval(), self.policy.scope());
+        let mut lines = vec![
+            ("the request", format!("{} {} {}", self.method, self.target(), visible(&self.body))),
+            (
+                "the session",
+                format!("{} under `{}`", in_json(self.session.as_ref()), visible(self.session_id.as_bytes())),
+            ),
+            ("the policy", policy),
+            ("the clock", self.now.to_string()),
+        ];
+        if !self.headers.is_empty() {
+            lines.push(("the headers", format!("{:?}", self.headers())));
+        }
+        if let Some(meanwhile) = &self.meanwhile {
+            lines.push(("stored meanwhile", in_json(Some(meanwhile))));
+        }
+        if self.refused_writes > 0 {
+            lines.push(("refused writes", self.refused_writes.to_string()));
+        }
+        lines.into_iter().map(|(part, text)| format!("\n  {part}: {text}")).collect()
     }
 }
 
-/// What differed from the contract; `Display` says it in words, over several lines.
+fn in_json(session: Option<&AnySession>) -> String {
+    let text = serde_json::to_string(&session).unwrap_or_else(|error| error.to_string());
+    visible(text.as_bytes())
+}
+
+/// What differed from the contract. `Display` says it in words, over several lines, with the request and what the decision
+/// depends on.
 ///
 /// White space is shown (a space as `␣`), and bytes that are no UTF-8 as `\x` and their number. It repeats what the
 /// transport replied, which for a case of the kit is nobody's data.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("case {case} fails\n  the rule: {rule}{differences}")]
+#[error("case {case} fails\n  the rule: {rule}{given}{differences}")]
 pub struct Mismatch {
     case: String,
     rule: String,
+    given: String,
     differences: String,
 }
 
@@ -313,17 +506,20 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTime, 
     from_rfc3339(&String::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("`now` is no RFC 3339"))
 }
 
-fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+/// Text in UTF-8, or an object with the key `latin1`, whose characters are the bytes.
+fn body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
-    enum Status {
-        Exact(u16),
-        Class(String),
+    enum Body {
+        Text(String),
+        Bytes { latin1: String },
     }
-    match Status::deserialize(deserializer)? {
-        Status::Exact(status) => Ok(Some(status)),
-        Status::Class(class) if class == "4xx" => Ok(None),
-        Status::Class(_) => Err(D::Error::custom("`status` is neither a number nor `4xx`")),
+    match Body::deserialize(deserializer)? {
+        Body::Text(text) => Ok(text.into_bytes()),
+        Body::Bytes { latin1 } => {
+            let bytes = latin1.chars().map(u8::try_from).collect::<Result<_, _>>();
+            bytes.map_err(|_| D::Error::custom("`latin1` has a character above U+00FF"))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ A contact centre's session (a call or a chat) starts anonymous. The one endpoint
 someone has verified who that is: POST /apps/api/v1/calls/<session id>/end_user, or the same with chats.
 
 This is a transport for the conformance kit, not for release: it keeps its sessions in memory, asks for no credentials,
-and has the kit's two test hooks. Run it, and it prints the address on which it listens.
+and has the kit's three test hooks. Run it, and it prints the address on which it listens.
 """
 
 import ipaddress
@@ -23,6 +23,8 @@ COMM_TYPES = {"calls": "call", "chats": "chat"}
 MOST_CHARACTERS = {"identifier": 255, "name": 255, "email": 254, "phone": 64}
 KNOWN_KEYS = {"comm_type", *MOST_CHARACTERS}
 MOST_BYTES = 64 * 1024
+# How often a link is decided that loses to other writers each time.
+MOST_DECISIONS = 8
 
 # Not str.isspace, which also takes U+001C to U+001F.
 WHITE_SPACE = {*"\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000", *map(chr, range(0x2000, 0x200B))}
@@ -127,13 +129,30 @@ def linked(session, request, now):
             "revision": session["revision"] + 1}
 
 
+class Store:
+    """Sessions by their id, written on condition of the revision that was read."""
+
+    def __init__(self, stored=()):
+        self.stored, self.lock = dict(stored), threading.Lock()
+
+    def read(self, session_id):
+        return self.stored.get(session_id)
+
+    def write(self, session_id, expected, session):
+        """Whether the stored revision was still the expected one."""
+        with self.lock:
+            is_current = self.stored[session_id]["revision"] == expected
+            if is_current:
+                self.stored[session_id] = session
+        return is_current
+
+
 class Sessions:
     """The store, with the clock and the policy by which it links."""
 
-    def __init__(self, stored=(), clock=time.time_ns, interval="30s", scope="session"):
-        self.stored, self.clock, self.scope = dict(stored), clock, scope
+    def __init__(self, store, clock=time.time_ns, interval="30s", scope="session"):
+        self.store, self.clock, self.scope = store, clock, scope
         self.interval = in_nanoseconds(interval.removesuffix("s"))
-        self.lock = threading.Lock()
 
     def link(self, segment, session_id, fields):
         """Decides by the rows of the contract: the status, the message, and the wait if there is one."""
@@ -145,22 +164,25 @@ class Sessions:
         for field, value in request.items():
             if not is_acceptable(field, value):
                 return 400, f"param is invalid: {field}", None
-        # Two requests for one session must not both be decided on what was stored before either.
-        with self.lock:
-            return self.link_request(COMM_TYPES.get(segment), session_id, request)
+        for _ in range(MOST_DECISIONS):
+            session = self.store.read(session_id)
+            answer, changed = self.decide(session, COMM_TYPES.get(segment), request)
+            if not changed or self.store.write(session_id, session["revision"], changed):
+                return answer
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def link_request(self, comm_type, session_id, request):
-        session, now = self.stored.get(session_id), self.clock()
+    def decide(self, session, comm_type, request):
+        """The answer, and the session to store if the link is accepted."""
+        now = self.clock()
         if not session or session["comm_type"] != comm_type:
-            return 404, "Not Found", None
+            return (404, "Not Found", None), None
         if session["state"] == "ended":
-            return 400, f"{comm_type.capitalize()} is already ended", None
+            return (400, f"{comm_type.capitalize()} is already ended", None), None
         if session["crm_support"] == "unsupported":
-            return 400, "Unsupported CRM request", None
+            return (400, "Unsupported CRM request", None), None
         if wait := self.wait(session, request, now):
-            return 400, "Duplicate request: Please wait for the interval to expire", wait
-        self.stored[session_id] = linked(session, request, now)
-        return 202, "accepted", None
+            return (400, "Duplicate request: Please wait for the interval to expire", wait), None
+        return (202, "accepted", None), linked(session, request, now)
 
     def wait(self, session, request, now):
         same = session.get("end_user", {}).get("identifier") == request["identifier"]
@@ -207,6 +229,8 @@ class Endpoint(BaseHTTPRequestHandler):
             raise Refused(HTTPStatus.NOT_FOUND)
         if self.command != "POST":
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED)
+        if self.headers.get_content_type() != "application/json":
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         status, message, wait = self.server.sessions.link(*endpoint.groups(), read_fields(body))
         # Rounded up: a client that waits that long is not early.
         headers = {"Retry-After": -(-wait // 10**9)} if wait else {}
@@ -229,28 +253,54 @@ class Endpoint(BaseHTTPRequestHandler):
         """Nothing is logged: what a request says of a person stays out of the terminal."""
 
 
+class StoreOfACase(Store):
+    """Loses to another server, as the case says."""
+
+    def __init__(self, stored, session_id, meanwhile, refused_writes, pause_ms):
+        super().__init__(stored)
+        self.session_id, self.meanwhile, self.refused, self.pause = session_id, meanwhile, refused_writes, pause_ms / 1000
+
+    def read(self, session_id):
+        session = super().read(session_id)
+        if session_id == self.session_id and self.meanwhile:
+            self.stored[session_id], self.meanwhile = self.meanwhile, None
+        return session
+
+    def write(self, session_id, expected, session):
+        time.sleep(self.pause)
+        if self.refused:
+            self.refused -= 1
+            return False
+        return super().write(session_id, expected, session)
+
+
 class EndpointWithHooks(Endpoint):
     def route(self, path, body):
-        if (self.command, path) == ("PUT", "/test/case"):
+        hook = {("PUT", "/test/case"): self.prepare, ("PUT", "/test/clock"): self.set_clock}.get((self.command, path))
+        if hook:
             try:
-                self.prepare(**json.loads(body))
+                hook(**json.loads(body))
             except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
                 raise Refused(HTTPStatus.BAD_REQUEST) from error
             self.send_json(200, None, {})
-        elif (self.command, path) == ("GET", "/test/session"):
-            self.send_json(200, self.server.sessions.stored.get(self.server.session_id), {})
+        elif (self.command, path) == ("GET", "/test/sessions"):
+            self.send_json(200, self.server.sessions.store.stored, {})
         else:
             super().route(path, body)
 
-    def prepare(self, session_id, session, policy, now):
-        stored, moment = {session_id: session} if session else {}, read_time(now)
-        self.server.sessions = Sessions(stored, lambda: moment, **policy)
-        self.server.session_id = session_id
+    def prepare(self, session_id, session, others, policy, now, **losses):
+        stored = {**others, session_id: session} if session else others
+        self.server.sessions = Sessions(StoreOfACase(stored, session_id, **losses), **policy)
+        self.set_clock(now)
+
+    def set_clock(self, now):
+        moment = read_time(now)
+        self.server.sessions.clock = lambda: moment
 
 
 def main():
     server = ThreadingHTTPServer(("127.0.0.1", 0), EndpointWithHooks)
-    server.daemon_threads, server.sessions, server.session_id = True, Sessions(), None
+    server.daemon_threads, server.sessions = True, Sessions(Store())
     print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 

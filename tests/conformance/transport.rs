@@ -1,10 +1,15 @@
 //! A transport in small, with switches for what transports get wrong.
 
+mod beside;
 mod body;
 mod fields;
+mod race;
 mod route;
+mod source;
+mod stores;
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use midsession::testing::conformance::{Case, Reply};
 use midsession::{
@@ -16,6 +21,8 @@ use strum::VariantArray;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 use validator::Validate;
+
+use beside::Beside;
 
 /// What a transport gets wrong, one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
@@ -161,10 +168,105 @@ pub enum Slip {
     RefreshDropsOmittedFields,
     RefreshKeepsOldFields,
     RelinkKeepsFormerFields,
+    // Where fields come from.
+    QueryStandsOverTheBody,
+    QueryFillsWhatTheBodyLacks,
+    QueryRefused,
+    CookieFillsWhatTheBodyLacks,
+    WrappedFieldsTaken,
+    FormsTakenByTheirType,
+    OtherContentTypesCrash,
+    CharacterSetRefused,
+    MethodOverrideTaken,
+    // Methods.
+    HeadTaken,
+    OptionsTaken,
+    TraceTaken,
+    UnknownMethodsTaken,
+    MethodInAnyCase,
+    // Identity is bytes.
+    IdentifiersComparedAsNumbers,
+    IdentifiersComparedByTheirStart,
+    IdentifiersMatchedByLike,
+    IdsMatchedByLike,
+    IdsMatchedByPattern,
+    PrototypesAreSessions,
+    PrototypesOfTheBodyTaken,
+    EverySessionOfTheRevisionChanged,
+    StoredUnderASecondId,
+    IntervalByIdentifier,
+    // The order inside row 3.
+    LengthBeforeBlank,
+    ControlCharactersBeforeBlank,
+    KindsOfFaultBeforeFields,
+    // Characters of every field.
+    NewlinesInOptionalFieldsTaken,
+    DeleteTaken,
+    C1ControlsInOptionalFieldsTaken,
+    JoinersStripped,
+    LineSeparatorsRefused,
+    ComposedName,
+    PhoneLimitInUtf16,
+    EmailLimitInBytes,
+    // E-mail addresses.
+    EmailZoneTaken,
+    EmailTagTaken,
+    EmailLeadingZerosTaken,
+    EmailMappedAddressRefused,
+    EmailLiteralAtTheEndTaken,
+    EmailInternationalEmptyLabelTaken,
+    EmailInternationalLongLabelTaken,
+    EmailInternationalUnderscoreTaken,
+    EmailPunycodeRefused,
+    // Bodies and numbers.
+    HalfSurrogatesInPhonesReplaced,
+    HalfSurrogatesInArraysTaken,
+    NumbersBeyondFloatsRefused,
+    LongNumbersRefused,
+    BodyOf16KibRefused,
+    InvalidUtf8Replaced,
+    InvalidUtf8ReadAsLatin1,
+    Utf16Taken,
+    RevisionsOf32Bits,
+    RevisionsOf31Bits,
+    RevisionsAreFloats,
+    IntervalsAreFloats,
+    // Paths.
+    CommTypeByItsPrefix,
+    LongSegmentsCrash,
+    SubDelimitersTaken,
+    LongSessionIdCut,
+    EndByItsPrefix,
+    // State over time, beside the store.
+    RefusalsStartALimiter,
+    DuplicatesExtendTheInterval,
+    RepliesAreCached,
+    TenRequestsAMinute,
+    FormerEndUsersComeBack,
+    // A lost race.
+    LostRaceIgnored,
+    LostRaceOverwritten,
+    LostRaceAnsweredAsDecided,
+    LostRaceDecidedOnTheOldSession,
+    LostRaceCrashes,
+    LostRaceIsADuplicate,
+    LostRacesEndIn202,
+    LostRacesEndIn500,
 }
 
 impl Slip {
-    /// Whether no reply shows it, only what is stored.
+    /// Whether it shows in the second request of a case at the earliest.
+    pub fn is_beside_the_store(self) -> bool {
+        matches!(
+            self,
+            Self::RefusalsStartALimiter
+                | Self::DuplicatesExtendTheInterval
+                | Self::RepliesAreCached
+                | Self::TenRequestsAMinute
+        )
+    }
+
+    /// Whether no reply to a first request shows it, only what is stored.
     pub fn is_of_the_store(self) -> bool {
         matches!(
             self,
@@ -182,15 +284,41 @@ impl Slip {
     }
 }
 
-/// A whole transport in small: what it replies, and what its store holds afterwards.
-pub fn exchange(case: &Case, slip: Option<Slip>) -> (Reply, Option<AnySession>) {
+/// What a store holds, by its ids.
+pub type Stored = BTreeMap<String, AnySession>;
+
+/// A whole transport in small. Each request of the case in a row, what is replied, and what the store holds afterwards.
+pub fn exchanges(case: &Case, slip: Option<Slip>) -> Vec<(Case, Reply, Stored)> {
+    let mut beside = Beside::default();
+    let mut stored = case.others.clone();
+    stored.extend(case.session.clone().map(|session| (case.session_id().to_owned(), session)));
+    let mut done = Vec::new();
+    for request in case.in_a_row() {
+        // What an earlier request stored by mistake is there for the next.
+        let mut read = request.clone();
+        read.session = stored.get(case.session_id()).cloned();
+        let (reply, session) = beside.answered(&read, &stored, slip).unwrap_or_else(|| race::exchange(&read, slip));
+        beside.remember(&read, &reply);
+        stores::put(&read, session, &mut stored, slip);
+        done.push((request, reply, stored.clone()));
+    }
+    done
+}
+
+/// One attempt: what is replied, and what the store then holds under the case's id.
+fn attempt(case: &Case, slip: Option<Slip>) -> (Reply, Option<AnySession>) {
     match asked(case, slip) {
         Ok((session, request)) => {
             let decision = decide(case, session.as_ref(), &request, slip);
             (reply(&decision, slip), store(case, decision, slip))
         }
-        Err(status) => (Reply { status, body: Vec::new(), retry_after_secs: None }, case.session.clone()),
+        Err(status) => (own(status), case.session.clone()),
     }
+}
+
+/// A refusal of the transport's own.
+fn own(status: u16) -> Reply {
+    Reply { status, body: Vec::new(), retry_after_secs: None }
 }
 
 /// The session that is asked for and the request, or the status by which the transport itself refuses.
@@ -198,6 +326,7 @@ fn asked(case: &Case, slip: Option<Slip>) -> Result<(Option<AnySession>, LinkReq
     let route = route::route(case, slip)?;
     let request = body::read(case, &route, slip)?;
     let request = slip.map_or(request.clone(), |slip| fields::made_acceptable(request, slip));
+    let request = slip.map_or(request.clone(), |slip| source::misread(case, request, slip));
     let is_there = route::is_stored_under(case, &route.session_id, slip);
     let session = case.session.clone().filter(|_| is_there);
     let comm_type = request.comm_type.as_text().and_then(|text| text.parse().ok());
@@ -205,19 +334,14 @@ fn asked(case: &Case, slip: Option<Slip>) -> Result<(Option<AnySession>, LinkReq
         (Some(Slip::SessionStartedIfUnknown), None, Some(comm_type)) => {
             Ok((Some(Session::start(comm_type).into()), request))
         }
-        (Some(Slip::CollatedIdentifiers), Some(linked), _) => {
+        (Some(slip), Some(linked), _) => {
             let identifier = linked.end_user().map_or("", |end_user| end_user.identifier()).to_owned();
-            let is_same = request.identifier.as_text().is_some_and(|text| collated(text) == collated(&identifier));
+            let is_same = request.identifier.as_text().is_some_and(|text| stores::merges(text, &identifier, slip));
             let request = if is_same { LinkRequest { identifier: identifier.into(), ..request } } else { request };
             Ok((session, request))
         }
         _ => Ok((session, request)),
     }
-}
-
-/// As some databases compare text.
-fn collated(text: &str) -> String {
-    text.trim_end_matches(' ').to_lowercase()
 }
 
 fn decide(
@@ -282,6 +406,9 @@ fn refuses_early(
         Slip::BlankCommTypeNotFound => request.comm_type.is_blank().then_some(LinkError::NotFound),
         Slip::LimitInBytes => too_long(request, str::len),
         Slip::LimitInUtf16 => too_long(request, |text| text.encode_utf16().count()),
+        Slip::LengthBeforeBlank | Slip::ControlCharactersBeforeBlank | Slip::KindsOfFaultBeforeFields => {
+            fields::refused_by_kind(case, &honest, slip)
+        }
         Slip::AtMostForLessThan | Slip::FutureRecordsLockOut if honest.is_none() => blocks_too_long(case, slip),
         _ if honest.is_none() => fields::refused(request, slip),
         _ => None,
@@ -335,6 +462,10 @@ fn terms(case: &Case, slip: Slip) -> (DuplicatePolicy, OffsetDateTime) {
         Slip::OffsetOfTheClockIgnored => (*policy, now.replace_offset(UtcOffset::UTC)),
         Slip::ScopeIgnored => (policy.with_scope(DuplicateScope::Session), *now),
         Slip::ScopeAlwaysSameIdentifier => (policy.with_scope(DuplicateScope::SameIdentifier), *now),
+        Slip::IntervalsAreFloats => (
+            DuplicatePolicy::new(Duration::from_secs_f64(policy.interval().as_secs_f64())).with_scope(policy.scope()),
+            *now,
+        ),
         Slip::ZeroIntervalIsADefault if policy.interval().is_zero() => {
             (DuplicatePolicy::new(Duration::from_secs(30)), *now)
         }
@@ -388,6 +519,13 @@ fn store(case: &Case, decision: Result<Accepted, LinkError>, slip: Option<Slip>)
             let now = case.now.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap();
             return Some(with(&before, [("last_linked_at", json!(now))]));
         }
+        Err(_) if slip == Some(Slip::RevisionsAreFloats) => {
+            let rounded = before
+                .revision()
+                .checked_sub(1)
+                .and_then(|less| stores::misread_revision(less, Slip::RevisionsAreFloats));
+            return Some(with(&before, [("revision", json!(rounded.unwrap_or(0)))]));
+        }
         Err(_) if slip == Some(Slip::RefusalRaisesTheRevision) => {
             return Some(with(&before, [("revision", json!(before.revision() + 1))]));
         }
@@ -399,8 +537,11 @@ fn store(case: &Case, decision: Result<Accepted, LinkError>, slip: Option<Slip>)
     match slip {
         Some(Slip::NothingStored) => return Some(before),
         Some(Slip::RevisionKept) => record["revision"] = json!(before.revision()),
+        Some(slip) if stores::misread_revision(before.revision(), slip).is_some() => {
+            record["revision"] = json!(stores::misread_revision(before.revision(), slip));
+        }
         Some(Slip::RefreshDropsOmittedFields) if same_person => {
-            *person = json!(serde_json::from_str::<EndUser>(&case.body).unwrap());
+            *person = json!(serde_json::from_slice::<EndUser>(&case.body).unwrap());
         }
         Some(Slip::RefreshKeepsOldFields) if same_person => *person = former,
         Some(Slip::RelinkKeepsFormerFields) => {

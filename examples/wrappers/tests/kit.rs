@@ -1,12 +1,14 @@
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, Weak};
 
-use midsession::testing::conformance::{Case, Reply, cases};
-use midsession::{Answer, Param};
+use midsession::testing::conformance::{Case, Need, Reply, cases};
+use midsession::{Answer, AnySession, Param};
 use midsession_wrappers::app::{App, Store};
 use midsession_wrappers::grpc;
 use midsession_wrappers::grpc::proto::LinkEndUserRequest;
 use midsession_wrappers::grpc::proto::mid_session_client::MidSessionClient;
 use midsession_wrappers::queue::{KeyValueStore, Row, consume};
+use time::OffsetDateTime;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -29,12 +31,22 @@ async fn the_tower_service_passes_every_case() {
 
 async fn every_case_passes(wrapper: Wrapper) {
     for case in cases().unwrap() {
-        let app = app(&case);
-        let reply =
-            wrapper.ask(&app, wire::request(&case.method, &case.path, Some("application/json"), &case.body)).await;
-        let retry_after_secs = reply.header("retry-after").map(|seconds| seconds.parse().unwrap());
-        judge(&case, &app, &Reply { status: reply.status, body: reply.body.into(), retry_after_secs });
+        let clock = Arc::new(Mutex::new(case.now));
+        let app = app(&case, clock.clone());
+        for request in case.in_a_row() {
+            *clock.lock().unwrap() = request.now;
+            let reply = wrapper.ask(&app, in_bytes(&request)).await;
+            let retry_after_secs = reply.header("retry-after").map(|seconds| seconds.parse().unwrap());
+            judge(&request, &app, &Reply { status: reply.status, body: reply.body.into(), retry_after_secs });
+        }
     }
+}
+
+fn in_bytes(case: &Case) -> Vec<u8> {
+    let headers: String = case.headers().iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let line = format!("{} {} HTTP/1.1\r\nhost: x\r\n{headers}", case.method, case.target());
+    let head = format!("{line}content-length: {}\r\nconnection: close\r\n\r\n", case.body.len());
+    [head.as_bytes(), &case.body].concat()
 }
 
 /// Without a socket, but encoded and decoded as on one.
@@ -42,7 +54,7 @@ async fn every_case_passes(wrapper: Wrapper) {
 async fn the_tonic_wrapper_passes_every_case_of_the_contract() {
     for case in &cases().unwrap() {
         let Some((session_id, request)) = case.request() else { continue };
-        let app = app(case);
+        let app = app(case, Arc::new(Mutex::new(case.now)));
         let message = LinkEndUserRequest {
             session_id: session_id.to_owned(),
             comm_type: typed(&request.comm_type).unwrap_or_default(),
@@ -64,6 +76,10 @@ async fn the_tonic_wrapper_passes_every_case_of_the_contract() {
 fn the_queues_consumer_passes_every_case_of_the_contract() {
     for case in &cases().unwrap() {
         let Some((session_id, request)) = case.request() else { continue };
+        // Its clock is an argument, so nothing can come between its read and its write here.
+        if case.needs.contains(&Need::Meanwhile) {
+            continue;
+        }
         let store = KeyValueStore::default();
         if let Some(session) = case.session.clone() {
             let row = Row { tenant: "tenant-1".to_owned(), agent: None, session };
@@ -95,20 +111,59 @@ fn typed(param: &Param<'_>) -> Option<String> {
     }
 }
 
-fn app(case: &Case) -> Arc<App> {
+/// The app looks at its clock after it has read the session and before it writes, so the clock is where another server
+/// stores something.
+fn app(case: &Case, clock: Arc<Mutex<OffsetDateTime>>) -> Arc<App> {
     let store = Store::default();
+    for (id, session) in &case.others {
+        store.insert(id, session.clone());
+    }
     if let Some(session) = case.session.clone() {
         store.insert(case.session_id(), session);
     }
-    let now = case.now;
-    Arc::new(App { store, policy: case.policy, now: Box::new(move || now) })
+    let id = case.session_id().to_owned();
+    let mut next: VecDeque<_> = case.meanwhile.clone().into_iter().chain(refusals(case)).collect();
+    let next = Mutex::new(move || next.pop_front());
+    Arc::new_cyclic(|app: &Weak<App>| {
+        let app = app.clone();
+        let now = move || {
+            let app = app.upgrade().unwrap();
+            if let Some(session) = next.lock().unwrap()() {
+                app.store.insert(&id, session);
+            }
+            *clock.lock().unwrap()
+        };
+        App { store, policy: case.policy, now: Box::new(now) }
+    })
+}
+
+/// The same session with its revision changed again and again: so many writes are lost. The last one has the first revision.
+fn refusals(case: &Case) -> Vec<AnySession> {
+    let Some(session) = &case.session else { return Vec::new() };
+    let mut stored = serde_json::to_value(session).unwrap();
+    let revision = session.revision();
+    let revisions = (0..case.refused_writes).map(|number| revision + 1 + u64::from(case.refused_writes - number));
+    revisions
+        .map(|revision| {
+            stored["revision"] = revision.into();
+            serde_json::from_value(stored.clone()).unwrap()
+        })
+        .collect()
 }
 
 #[track_caller]
 fn judge(case: &Case, app: &App, reply: &Reply) {
     case.judge(reply).unwrap_or_else(|mismatch| panic!("{mismatch}"));
-    let stored = app.store.load(case.session_id());
-    case.judge_stored(stored.as_ref()).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+    let ids = case.others.keys().map(String::as_str).chain([case.session_id()]);
+    let stored = ids.filter_map(|id| Some((id.to_owned(), app.store.load(id)?))).collect::<BTreeMap<_, _>>();
+    if case.refused_writes > 0 {
+        // Their revisions are those of the other server.
+        let linked = |session: Option<&AnySession>| session.and_then(|session| session.end_user().cloned());
+        let expected = if reply.status == 202 { &case.expected.session } else { &case.session };
+        assert_eq!(linked(stored.get(case.session_id())), linked(expected.as_ref()), "{}", case.name);
+        return;
+    }
+    case.judge_store(reply, &stored).unwrap_or_else(|mismatch| panic!("{mismatch}"));
 }
 
 /// A gRPC status as the reply that HTTP would give.

@@ -3,30 +3,54 @@
 
     kit.py http://127.0.0.1:3000 --token SECRET
     kit.py http://127.0.0.1:3000 --without nanoseconds,empty_segments
+    kit.py https://localhost:3000/base --cafile ca.pem --junit report.xml --race 8
 
 The transport may be written in any language. What it has to do stands in cases.json, beside this file, under "contract".
-For the test it offers two hooks, which no release should have:
+For the test it offers three hooks, which no release should have. Their bodies are JSON.
 
-    PUT /test/case      The body is a JSON object with the keys session_id, session, policy and now, as a case has them
-                        (cases.json explains them under "format"). From now on the store holds this session under this id,
-                        and nothing else (session null: nothing at all), the clock stands at now, and links are decided by
-                        this policy. Any status from 200 to 299 means that it is done.
-    GET /test/session   Answers 200, and as its body the session that the store holds under the session_id of the last
-                        PUT, in the stored form, or null.
+    PUT /test/case      The body is an object. From now on, the store holds what it says and nothing else, and what an
+                        earlier case left in memory (a cache, a limiter) is gone. Any status from 200 to 299 means that it
+                        is done. The keys are always there:
+        session_id      The id of the case's session.
+        session         The session that the store holds under this id, or null: none.
+        others          An object: the sessions that it holds under other ids.
+        policy, now     Links are decided by this policy, and the clock stands at now.
+        meanwhile       A session, or null. Right after the transport has read session_id from the store for the first
+                        time, before it writes, the store puts this session in the place of the one that was read. So a
+                        write on condition of the revision that was read is lost, as to another server.
+        refused_writes  A number. So many writes of session_id the store answers as it answers a write on condition of a
+                        stale revision, and stores nothing of them.
+        pause_ms        A number. So many milliseconds the store waits before each write. It is 0 except for --race.
+    PUT /test/clock     {"now": ...}: the clock stands at now. Nothing else changes.
+    GET /test/sessions  Answers 200 and an object: every session that the store holds, by its id, in the stored form.
 
-Everything is sent with the content type application/json, with "Authorization: Bearer <token>" if a token is given, one
-request after the other, each on a connection of its own. Paths go out byte for byte: "//" and "%2F" stay as they are.
+A transport that locks a session from its read to its write loses no race: run it with --without meanwhile.
+
+Requests go out one after the other, each on a connection of its own, with the content type application/json unless the
+case has another, and with "Authorization: Bearer <token>" if a token is given. Paths go out byte for byte: "//" and "%2F"
+stay as they are. With a token, a request without it and one with another must be refused by 401 or 403.
 
 Exits with 0 if every judged case passes, 1 if one fails, 2 if the cases could not be run. Needs Python 3.9 and nothing but
 its standard library.
 """
 
 import argparse
+import concurrent.futures
+import fnmatch
 import http.client
 import json
 import pathlib
+import ssl
 import sys
+import time
 import urllib.parse
+from xml.sax.saxutils import escape, quoteattr
+
+# The first number of the version of cases.json. The file says under "format" what a change of it means.
+FORMAT = 2
+STATE = ("session_id", "session", "others", "policy", "now", "meanwhile", "refused_writes", "pause_ms")
+DEFAULTS = {"others": {}, "meanwhile": None, "refused_writes": 0, "pause_ms": 0, "headers": {}, "query": None, "steps": []}
+NO_REPLY = (OSError, http.client.HTTPException)
 
 
 class Broken(Exception):
@@ -34,44 +58,93 @@ class Broken(Exception):
 
 
 class Transport:
-    def __init__(self, url, token, timeout):
+    def __init__(self, url, token, timeout, cafile):
         parts = urllib.parse.urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or parts.path.strip("/") or parts.query:
-            raise Broken(f"{url} is no URL of the form http://host:port")
-        self.host, self.port, self.timeout = parts.hostname, parts.port or 80, timeout
-        self.headers = {"Content-Type": "application/json", "Connection": "close"}
-        if token:
-            self.headers["Authorization"] = f"Bearer {token}"
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise Broken(f"{url} is no URL of the form http://host:port/base")
+        self.address, self.base, self.timeout = (parts.hostname, parts.port), parts.path.rstrip("/"), timeout
+        self.tls = ssl.create_default_context(cafile=cafile) if parts.scheme == "https" else None
+        self.token = token
 
-    def send(self, method, path, body):
-        """Returns status, body and the header Retry-After. A connection that fails raises OSError or HTTPException."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
+    def send(self, method, path, body=b"", headers=None, token=""):
+        """Returns status, body and the header Retry-After. A connection that fails raises one of NO_REPLY."""
+        token = self.token if token == "" else token
+        named = {"content-type": "application/json", "connection": "close"}
+        named.update({"authorization": f"Bearer {token}"} if token else {}, **(headers or {}))
+        connection = self.connect()
         try:
-            connection.request(method, path, body.encode() or None, self.headers)
+            connection.putrequest(method, self.base + path, skip_accept_encoding=True)
+            for name, value in named.items():
+                if value is not None:
+                    connection.putheader(name, value)
+            if body:
+                connection.putheader("content-length", str(len(body)))
+            connection.endheaders(body or None)
             response = connection.getresponse()
             return response.status, response.read(), response.getheader("Retry-After")
         finally:
             connection.close()
 
-    def hook(self, method, path, body):
+    def connect(self):
+        if self.tls:
+            return Tls(*self.address, timeout=self.timeout, context=self.tls)
+        return Plain(*self.address, timeout=self.timeout)
+
+    def hook(self, method, path, value=None):
         try:
-            status, reply, _ = self.send(method, path, body)
-        except (OSError, http.client.HTTPException) as error:
-            raise Broken(f"the hook {method} {path}: {error or type(error).__name__}") from error
+            status, reply, _ = self.send(method, path, json.dumps(value).encode() if value is not None else b"")
+        except NO_REPLY as error:
+            raise Broken(f"the hook {method} {path}: {said(error)}") from error
         if not 200 <= status <= 299:
             raise Broken(f"the hook {method} {path} answers {status}: {shown(reply)}")
         return reply
 
     def prepare(self, case):
-        state = {key: case[key] for key in ("session_id", "session", "policy", "now")}
-        self.hook("PUT", "/test/case", json.dumps(state))
+        self.hook("PUT", "/test/case", {key: case[key] for key in STATE})
 
     def stored(self):
-        reply = self.hook("GET", "/test/session", "")
+        reply = self.hook("GET", "/test/sessions")
         try:
-            return json.loads(reply)
+            sessions = json.loads(reply)
         except ValueError as error:
-            raise Broken(f"the hook GET /test/session answers no JSON: {shown(reply)}") from error
+            raise Broken(f"the hook GET /test/sessions answers no JSON: {shown(reply)}") from error
+        if not isinstance(sessions, dict):
+            raise Broken(f"the hook GET /test/sessions answers no object: {shown(reply)}")
+        return sessions
+
+    def wait(self, seconds):
+        """Until somebody listens. A connection that is made is enough."""
+        end = time.monotonic() + seconds
+        while True:
+            connection = self.connect()
+            try:
+                return connection.connect()
+            except OSError as error:
+                if time.monotonic() >= end:
+                    raise Broken(f"nobody listens at {':'.join(map(str, self.address))}: {said(error)}") from error
+            finally:
+                connection.close()
+            time.sleep(0.05)
+
+
+class Anything:
+    """Sends a path as it is: http.client refuses some, and folds none."""
+
+    def _validate_path(self, url):
+        pass
+
+
+class Plain(Anything, http.client.HTTPConnection):
+    pass
+
+
+class Tls(Anything, http.client.HTTPSConnection):
+    pass
+
+
+def said(error):
+    # A time-out of zero makes a socket that does not block, whose error says nothing of time.
+    return "no reply in time" if isinstance(error, (TimeoutError, BlockingIOError)) else str(error) or type(error).__name__
 
 
 def shown(value):
@@ -86,67 +159,222 @@ def as_text(session):
     return json.dumps(session, sort_keys=True)
 
 
-def differences(case, transport):
-    """What differs, as triples of the part, what was expected, and what there is."""
-    transport.prepare(case)
-    expected = case["expected"]
+def as_bytes(body):
+    return body["latin1"].encode("latin-1") if isinstance(body, dict) else body.encode()
+
+
+def in_a_row(case):
+    """The case, then its further requests, each with what the one before leaves stored."""
+    first, requests = {**DEFAULTS, **case}, []
+    for number, step in enumerate([{}, *first["steps"]]):
+        request = {**first, **({"kind": "contract", **step} if number else {})}
+        request["step"], request["held"] = number + 1, requests[-1]["expected"]["session"] if requests else first["session"]
+        requests.append(request)
+    return requests
+
+
+def is_own(expected, status, body):
+    """Whether the reply is an answer of the transport's own that the case allows."""
+    if status == expected.get("status") and body == expected.get("body", "").encode():
+        return False
+    return any(str(status) == own or own.endswith("xx") and str(status).startswith(own[0]) for own in expected.get("own", []))
+
+
+def differences(request, transport):
+    """What differs after one request, as triples of the part, what was expected, and what there is."""
+    expected, before = request["expected"], request["meanwhile"] or request["held"]
+    target = request["path"] + ("" if request["query"] is None else "?" + request["query"])
+    parts, own = [], False
     try:
-        status, body, retry_after = transport.send(case["method"], case["path"], case["body"])
-    except (OSError, http.client.HTTPException) as error:
-        parts = [("the reply", "one", error or type(error).__name__)]
+        status, body, retry_after = transport.send(request["method"], target, as_bytes(request["body"]), request["headers"])
+    except NO_REPLY as error:
+        parts = [("the reply", "one", said(error))]
     else:
-        if case["kind"] == "transport":
-            parts = [("the status", status if 400 <= status <= 499 else expected["status"], status)]
-        else:
+        own = is_own(expected, status, body)
+        if not own:
+            statuses = [str(wanted) for wanted in [expected.get("status"), *expected.get("own", [])] if wanted]
+            parts = [("the status", str(status) if status == expected.get("status") else " or ".join(statuses), str(status))]
+        if not own and "status" in expected:
             seconds = expected["retry_after_secs"]
-            parts = [
-                ("the status", expected["status"], status),
-                ("the body", expected["body"].encode(), body),
-                ("Retry-After", seconds if seconds is None else str(seconds), retry_after),
-            ]
-    parts.append(("the stored session", as_text(expected["session"]), as_text(transport.stored())))
+            parts.append(("the body", expected["body"].encode(), body))
+            parts.append(("Retry-After", seconds if seconds is None else str(seconds), retry_after))
+    stored, session_id = transport.stored(), request["session_id"]
+    parts.append(("the stored session", as_text(before if own else expected["session"]), as_text(stored.get(session_id))))
+    for other in sorted({*stored, *request["others"]} - {session_id}):
+        wanted, got = (as_text(sessions.get(other)) for sessions in (request["others"], stored))
+        parts.append((f"the other session {other}", wanted, got))
     return [(part, shown(wanted), shown(got)) for part, wanted, got in parts if wanted != got]
+
+
+def judge(case, transport):
+    """The lines that say what is wrong; none if the case passes."""
+    requests = in_a_row(case)
+    transport.prepare(requests[0])
+    for request in requests:
+        if request["step"] > 1:
+            transport.hook("PUT", "/test/clock", {"now": request["now"]})
+        try:
+            found = differences(request, transport)
+        except Broken as error:
+            # The server answered the hook before the request: what broke it is this case.
+            found = [("the server after it", "up", str(error))]
+        if found:
+            return failure(case, request, found)
+    return []
+
+
+def failure(case, request, found):
+    target = request["path"] + ("" if request["query"] is None else "?" + request["query"])
+    step = f" at its request {request['step']} of {len(request['steps']) + 1}" if request["steps"] else ""
+    lines = [f"case {case['name']} fails{step}", f"  the rule: {case['rule']}"]
+    lines.append(f"  the request: {request['method']} {target} {shown(as_bytes(request['body']))[:200]}")
+    lines.append(f"  the session: {as_text(request['held'])} under {ascii(request['session_id'])}")
+    lines.append(f"  the policy: {request['policy']['interval']}, scope {request['policy']['scope']}")
+    lines.append(f"  the clock: {request['now']}")
+    for key in ("headers", "meanwhile", "refused_writes"):
+        if request[key]:
+            lines.append(f"  {key}: {json.dumps(request[key])}")
+    for part, wanted, got in found:
+        lines.extend([f"  {part}: expected {wanted}", f"  {part}:      got {got}"])
+    return lines
+
+
+def judge_token(case, transport):
+    """A request without the token, and one with another, are refused and store nothing."""
+    found = []
+    for words, token in (("without a token", None), ("with another token", transport.token + "x")):
+        transport.prepare({**DEFAULTS, **case})
+        status, _, _ = transport.send(case["method"], case["path"], as_bytes(case["body"]), token=token)
+        stored = as_text(transport.stored().get(case["session_id"]))
+        if status not in (401, 403):
+            found.append(f"  the status {words}: expected 401 or 403\n  the status {words}:      got {status}")
+        if stored != as_text(case["session"]):
+            found.append(f"  the stored session {words}: expected {as_text(case['session'])}, got {stored}")
+    return ["case token_is_asked_for fails", "  the rule: a token is given, so a request without it is refused.", *found] if found else []
+
+
+def judge_race(case, transport, count):
+    """Of equal links at once, one is accepted, and the others are duplicates."""
+    transport.prepare({**DEFAULTS, **case, "pause_ms": 200})
+    body = as_bytes(case["body"])
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        sent = [pool.submit(transport.send, case["method"], case["path"], body) for _ in range(count)]
+        statuses = sorted(reply.result()[0] for reply in sent)
+    stored, wanted = as_text(transport.stored().get(case["session_id"])), as_text(case["expected"]["session"])
+    found = []
+    # A transport that gave up after some lost races says 503.
+    if statuses.count(202) != 1 or set(statuses) - {202, 400, 503}:
+        found.append(f"  the statuses: expected one 202, else 400\n  the statuses:      got {', '.join(map(str, statuses))}")
+    if stored != wanted:
+        found.append(f"  the stored session: expected {wanted}\n  the stored session:      got {stored}")
+    rule = f"  the rule: of {count} equal links at once, exactly one is accepted."
+    return [f"case race_of_{count} fails", rule, *found] if found else []
+
+
+def chosen(cases, arguments):
+    """The cases to judge, and those that are left out with what they lack."""
+    known = set(cases["format"]["needs"])
+    without = {need.strip() for need in arguments.without.split(",") if need.strip()}
+    if without - known:
+        raise Broken(f"--without takes {', '.join(sorted(known))}; not {', '.join(sorted(without - known))}")
+    picked = cases["cases"]
+    for pattern in arguments.only or []:
+        if not any(fnmatch.fnmatchcase(case["name"], pattern) for case in picked):
+            raise Broken(f"--only {pattern}: no case has such a name (--list shows them)")
+    if arguments.only:
+        picked = [case for case in picked if any(fnmatch.fnmatchcase(case["name"], only) for only in arguments.only)]
+    left_out = {case["name"]: without.intersection(case["needs"]) for case in picked}
+    return [case for case in picked if not left_out[case["name"]]], {name: lacking for name, lacking in left_out.items() if lacking}
+
+
+def checks(cases, picked, transport, arguments):
+    """Name and function of everything that is judged, in order."""
+    first = cases["cases"][0]
+    for case in picked:
+        yield case["name"], lambda case=case: judge(case, transport)
+    if arguments.token and not arguments.only:
+        yield "token_is_asked_for", lambda: judge_token(first, transport)
+    if arguments.race:
+        yield f"race_of_{arguments.race}", lambda: judge_race(first, transport, arguments.race)
+
+
+def judged(name, check, transport, wait):
+    """The lines of one check. A server that is gone is waited for, and failed by the case before, so it is tried once more."""
+    try:
+        return check()
+    except (Broken, *NO_REPLY) as error:
+        first = error
+    try:
+        transport.wait(wait)
+    except Broken:
+        raise Broken(f"case {name}: {first}") from first
+    try:
+        return check()
+    except NO_REPLY as error:
+        raise Broken(f"case {name}: {said(error)}") from error
 
 
 def run(arguments):
     cases = json.loads(pathlib.Path(arguments.cases).read_text(encoding="utf-8"))
-    known, without = set(cases["format"]["needs"]), set(filter(None, arguments.without.split(",")))
-    if without - known:
-        raise Broken(f"--without takes {', '.join(sorted(known))}; not {', '.join(sorted(without - known))}")
-    transport = Transport(arguments.url, arguments.token, arguments.timeout)
-    judged, failed, left_out = 0, 0, {}
-    for case in cases["cases"]:
-        if arguments.only and case["name"] not in arguments.only:
-            continue
-        lacking = without.intersection(case["needs"])
-        if lacking:
-            left_out[case["name"]] = lacking
-            continue
-        judged += 1
-        found = differences(case, transport)
-        failed += bool(found)
-        if found:
-            print(f"case {case['name']} fails\n  the rule: {case['rule']}")
-            print(f"  the request: {case['method']} {case['path']} {ascii(case['body'])[:200]}")
-        for part, wanted, got in found:
-            print(f"  {part}: expected {wanted}\n  {part}:      got {got}")
+    version = str(cases.get("version", "1"))
+    if version.split(".")[0] != str(FORMAT):
+        raise Broken(f"{arguments.cases} has version {version}, and this kit.py reads {FORMAT}: take both from one release")
+    picked, left_out = chosen(cases, arguments)
+    if arguments.list:
+        print("\n".join(f"{case['name']}: {case['rule']}" for case in picked))
+        return 0
+    if not arguments.url:
+        raise Broken("say where the transport listens, such as http://127.0.0.1:3000")
+    if arguments.timeout <= 0:
+        raise Broken("--timeout must be more than 0 seconds")
+    transport = Transport(arguments.url, arguments.token, arguments.timeout, arguments.cafile)
+    transport.wait(arguments.wait)
+    results = []
+    for name, check in checks(cases, picked, transport, arguments):
+        lines = judged(name, check, transport, arguments.wait)
+        results.append((name, lines))
+        print("\n".join(lines), end="\n" if lines else "", flush=True)
+        if lines and arguments.fail_fast:
+            break
     for name, lacking in left_out.items():
         print(f"left out {name}: needs {', '.join(sorted(lacking))}")
-    if not judged:
+    if not results:
         raise Broken("no case was judged")
-    print(f"{judged} cases judged, {judged - failed} pass, {failed} fail; {len(left_out)} left out")
+    if arguments.junit:
+        pathlib.Path(arguments.junit).write_text(junit(results, left_out), encoding="utf-8")
+    failed = sum(bool(lines) for _, lines in results)
+    print(f"{len(results)} cases judged, {len(results) - failed} pass, {failed} fail; {len(left_out)} left out")
     return 1 if failed else 0
+
+
+def junit(results, left_out):
+    failed = sum(bool(lines) for _, lines in results)
+    cases = [f"<testcase classname=\"kit\" name={quoteattr(name)}>" + (
+        f"<failure message={quoteattr(lines[0])}>{escape(chr(10).join(lines))}</failure>" if lines else "") + "</testcase>"
+        for name, lines in results]
+    cases += [f"<testcase classname=\"kit\" name={quoteattr(name)}><skipped/></testcase>" for name in left_out]
+    head = f"<testsuite name=\"midsession\" tests=\"{len(cases)}\" failures=\"{failed}\" skipped=\"{len(left_out)}\">"
+    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', head, *cases, "</testsuite>", ""])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url", help="where the transport listens, such as http://127.0.0.1:3000")
+    parser.add_argument("url", nargs="?", help="where the transport listens, such as http://127.0.0.1:3000; a path in it goes "
+                        "before every path, those of the hooks too")
     parser.add_argument("--token", help="sent as Authorization: Bearer <token>, with every request")
     beside = pathlib.Path(__file__).with_name("cases.json")
     parser.add_argument("--cases", default=beside, help="the file of the cases; otherwise cases.json beside this file")
-    parser.add_argument("--without", default="", metavar="NEEDS", help="leave out the cases that need one of these, a,b,c")
-    parser.add_argument("--only", action="append", metavar="NAME", help="judge this case alone; may be given again")
-    parser.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="how long one reply may take")
+    parser.add_argument("--without", default="", metavar="NEEDS", help="leave out the cases that need one of these: a,b,c")
+    parser.add_argument("--only", action="append", metavar="PATTERN", help="judge only the cases of this name; * stands for any "
+                        "text; may be given again")
+    parser.add_argument("--list", action="store_true", help="print the names and rules of the cases, and send nothing")
+    parser.add_argument("--race", type=int, default=0, metavar="N", help="also send N equal links at once: one is accepted")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first case that fails")
+    parser.add_argument("--junit", metavar="FILE", help="also write the results to FILE, in JUnit's XML")
+    parser.add_argument("--timeout", type=float, default=30, metavar="SECONDS", help="how long one reply may take (30)")
+    parser.add_argument("--wait", type=float, default=10, metavar="SECONDS", help="how long to wait for somebody to listen, at the "
+                        "start and after a case at which the server died (10)")
+    parser.add_argument("--cafile", help="for https: the certificates to trust, in PEM; otherwise those of the system")
     try:
         return run(parser.parse_args())
     except (Broken, OSError, ValueError) as error:

@@ -1,7 +1,7 @@
 //! The kit for stores: what a team runs to know that its own database keeps sessions as this crate needs it.
 //!
-//! Implement [`Driver`] for your store, then check every [`Rule`]. Start with an empty store, because the kit chooses the
-//! ids. The kit does no I/O itself. A [`Mismatch`] names the broken rule in plain words and shows what differed.
+//! Implement [`Driver`] for your store, then check every [`Rule`]. The store must be empty at the start, because the kit
+//! chooses the ids; a rule that finds something under its ids before its first write says so in its error. The kit does no I/O itself. A [`Mismatch`] names the broken rule in plain words and shows what differed.
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -207,7 +207,7 @@ impl Rule {
     /// - The store breaks the rule.
     /// - It returned an error, or the wrong number of answers.
     pub fn check<D: Driver>(self, driver: &mut D) -> Result<(), Mismatch> {
-        let mut check = Check { rule: self, driver };
+        let mut check = Check { rule: self, driver, has_written: false };
         match self {
             Self::UnknownId => check.unknown_id(),
             Self::Records => check.records(),
@@ -260,6 +260,7 @@ const MANY: u64 = 512;
 struct Check<'d, D> {
     rule: Rule,
     driver: &'d mut D,
+    has_written: bool,
 }
 
 impl<D: Driver> Check<'_, D> {
@@ -446,6 +447,7 @@ impl<D: Driver> Check<'_, D> {
 
     /// Lets the writers race and expects of each id that one of them won it, and that its record is stored.
     fn one_wins(&mut self, writers: &[Vec<Change>], ids: &[&str]) -> Result<(), Mismatch> {
+        self.has_written = true;
         let answers = self.driver.race(writers);
         let answers = answers.map_err(|error| self.failed("a race", &error))?;
         self.counted("writers that are answered after a race", writers.len(), answers.len())?;
@@ -476,6 +478,7 @@ impl<D: Driver> Check<'_, D> {
     }
 
     fn batch_written(&mut self, changes: &[Change], expected: &[bool]) -> Result<(), Mismatch> {
+        self.has_written = true;
         let answers = self.driver.write(changes);
         let answers = answers.map_err(|error| {
             let first = changes.first().map_or("", |change| &change.id);
@@ -510,6 +513,15 @@ impl<D: Driver> Check<'_, D> {
         })?;
         self.counted("answers to a read", ids.len(), got.len())?;
         let shown = |record: Option<&str>| record.map_or_else(|| "nothing".to_owned(), |text| visible(text.as_bytes()));
+        if !self.has_written
+            && let Some((id, _)) = ids.iter().zip(&got).find(|(_, record)| record.is_some())
+        {
+            let difference = format!(
+                "\n  the store was not empty at the start: something is stored under `{id}`, and this rule has written nothing \
+                 yet. Check the rules on an empty store, each once."
+            );
+            return Err(Mismatch { rule: self.rule, difference });
+        }
         expected.iter().zip(&got).try_for_each(|((id, expected), got)| {
             self.same(&format!("what is stored under `{id}`"), &shown(*expected), &shown(got.as_deref()))
         })

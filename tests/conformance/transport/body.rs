@@ -8,17 +8,37 @@ use midsession::{LinkRequest, Param};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::Slip;
 use super::route::Route;
+use super::{Slip, source};
 
 /// The request, or the status by which its body is refused.
 pub fn read(case: &Case, route: &Route, slip: Option<Slip>) -> Result<LinkRequest<'static>, u16> {
-    if let Some(status) = slip.and_then(|slip| refused(&case.body, slip)) {
+    source::refused_by_its_type(case, slip)?;
+    let body = decoded(&case.body, slip).ok_or(400_u16)?;
+    if let Some(status) = slip.and_then(|slip| refused(&body, slip)) {
         return Err(status);
     }
-    let text = slip.map_or_else(|| case.body.clone(), |slip| repaired(&case.body, slip));
-    let body = serde_json::from_str::<LinkRequest>(&text).map_err(|_| 400_u16)?.into_owned();
-    Ok(misread(case, body, route, slip))
+    let text = match slip {
+        Some(Slip::FormsTakenByTheirType) if source::is_form(case) => form(&body),
+        Some(slip) => repaired(&body, slip),
+        None => body.clone(),
+    };
+    let read = serde_json::from_str::<LinkRequest>(&text).map_err(|_| 400_u16)?.into_owned();
+    Ok(misread(&body, case, read, route, slip))
+}
+
+/// The body as text; none if it is not UTF-8.
+fn decoded(body: &[u8], slip: Option<Slip>) -> Option<String> {
+    let latin1 = || body.iter().map(|byte| char::from(*byte)).collect();
+    match (slip, std::str::from_utf8(body)) {
+        (Some(Slip::Utf16Taken), _) if body.contains(&0) => {
+            Some(latin1()).map(|text: String| text.replace(['\0', 'ÿ', 'þ'], ""))
+        }
+        (_, Ok(text)) => Some(text.to_owned()),
+        (Some(Slip::InvalidUtf8Replaced), _) => Some(String::from_utf8_lossy(body).into_owned()),
+        (Some(Slip::InvalidUtf8ReadAsLatin1), _) => Some(latin1()),
+        _ => None,
+    }
 }
 
 /// What the parser, or the code behind it, does not stand.
@@ -34,6 +54,9 @@ fn refused(body: &str, slip: Slip) -> Option<u16> {
             let known = ["comm_type", "identifier", "name", "email", "phone"];
             value?.as_object()?.keys().any(|key| !known.contains(&key.as_str())).then_some(400)
         }
+        Slip::NumbersBeyondFloatsRefused => body.contains("1e999").then_some(400),
+        Slip::LongNumbersRefused => body.contains(&"9".repeat(500)).then_some(400),
+        Slip::BodyOf16KibRefused => (body.len() >= 16 * 1024).then_some(413),
         Slip::UnknownKeysTwiceRefused => repeats_a_key(body).then_some(400),
         _ => None,
     }
@@ -101,18 +124,31 @@ fn repaired(body: &str, slip: Slip) -> String {
         Slip::CommentsTaken => body.replace("/* */", ""),
         Slip::BareKeysTaken => body.replace("{identifier:", "{\"identifier\":").replace('\'', "\""),
         Slip::BareControlCharactersTaken if !body.starts_with([' ', '\t']) => body.replace('\t', "\\t"),
-        Slip::HalfSurrogatesReplaced => body.replace("\\ud800b", "\\ufffdb").replace("\\udfff", "\\ufffd"),
-        Slip::FormsTaken if body.starts_with("identifier=") => {
-            let identifier = body.split(['=', '&']).nth(1).unwrap();
-            serde_json::json!({ "identifier": identifier }).to_string()
+        Slip::HalfSurrogatesInPhonesReplaced => {
+            body.replace("\"1\\ud800\"", "\"1\\ufffd\"").replace("\"1\\udc00\"", "\"1\\ufffd\"")
         }
+        Slip::HalfSurrogatesInArraysTaken => body.replace("[\"\\ud800\"]", "[\"\"]"),
+        Slip::HalfSurrogatesReplaced => body.replace("\\ud800b", "\\ufffdb").replace("\\udfff", "\\ufffd"),
+        Slip::FormsTaken if body.starts_with("identifier=") => form(body),
         _ => body.to_owned(),
     }
 }
 
-fn misread(case: &Case, body: LinkRequest<'static>, route: &Route, slip: Option<Slip>) -> LinkRequest<'static> {
-    let body_comm_type = body.comm_type.clone();
-    let request = body.with_comm_type(route.comm_type.clone());
+/// A form as the JSON object of its identifier.
+fn form(body: &str) -> String {
+    let identifier = body.split(['=', '&']).nth(1).unwrap_or_default();
+    serde_json::json!({ "identifier": identifier }).to_string()
+}
+
+fn misread(
+    text: &str,
+    case: &Case,
+    read: LinkRequest<'static>,
+    route: &Route,
+    slip: Option<Slip>,
+) -> LinkRequest<'static> {
+    let body_comm_type = read.comm_type.clone();
+    let request = read.with_comm_type(route.comm_type.clone());
     match slip {
         Some(Slip::TrimmedIdentifier) => {
             LinkRequest { identifier: edit(request.identifier, |text| text.trim().to_owned()), ..request }
@@ -127,6 +163,12 @@ fn misread(case: &Case, body: LinkRequest<'static>, route: &Route, slip: Option<
             LinkRequest { identifier: edit(request.identifier, str::to_lowercase), ..request }
         }
         Some(Slip::LowerCasedEmail) => LinkRequest { email: edit(request.email, str::to_lowercase), ..request },
+        Some(Slip::JoinersStripped) => {
+            LinkRequest { name: edit(request.name, |text| text.replace(['\u{200d}', '\u{200f}'], "")), ..request }
+        }
+        Some(Slip::ComposedName) => {
+            LinkRequest { name: edit(request.name, |text| text.replace("e\u{308}", "ë")), ..request }
+        }
         Some(Slip::EscapedName) => {
             LinkRequest { name: edit(request.name, |text| text.replace('<', "&lt;")), ..request }
         }
@@ -150,8 +192,8 @@ fn misread(case: &Case, body: LinkRequest<'static>, route: &Route, slip: Option<
             identifier: edit(request.identifier, |text| text.chars().filter(|char| !char.is_control()).collect()),
             ..request
         },
-        Some(Slip::PositionalArrays) if case.body.starts_with('[') => {
-            let Derived { comm_type, identifier } = serde_json::from_str(&case.body).unwrap_or_default();
+        Some(Slip::PositionalArrays) if text.starts_with('[') => {
+            let Derived { comm_type, identifier } = serde_json::from_str(text).unwrap_or_default();
             LinkRequest { comm_type: comm_type.into(), identifier: identifier.into(), ..request }
                 .with_comm_type(route.comm_type.clone())
         }
@@ -160,7 +202,7 @@ fn misread(case: &Case, body: LinkRequest<'static>, route: &Route, slip: Option<
         }
         Some(Slip::BodyCommTypeFillsABlankPath) if route.comm_type.is_blank() => request.with_comm_type(body_comm_type),
         Some(Slip::CommTypeInAnyCase) if case.path.contains("/Chats/") => request.with_comm_type("chat"),
-        Some(slip) => LinkRequest { identifier: misread_value(case, request.identifier, slip), ..request },
+        Some(slip) => LinkRequest { identifier: misread_value(text, request.identifier, slip), ..request },
         None => request,
     }
 }
@@ -181,8 +223,8 @@ fn edit(param: Param<'static>, by: impl FnOnce(&str) -> String) -> Param<'static
 }
 
 /// The identifier by a wrong idea of what is blank and what is text.
-fn misread_value(case: &Case, honest: Param<'static>, slip: Slip) -> Param<'static> {
-    let body: Value = serde_json::from_str(&case.body).unwrap_or_default();
+fn misread_value(text: &str, honest: Param<'static>, slip: Slip) -> Param<'static> {
+    let body: Value = serde_json::from_str(text).unwrap_or_default();
     match (slip, &body["identifier"]) {
         (Slip::NumbersMadeText, Value::Number(number)) => number.to_string().into(),
         (Slip::OnlyAsciiWhiteSpaceIsBlank, Value::String(text)) if !text.trim_ascii().is_empty() => {

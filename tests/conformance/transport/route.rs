@@ -15,6 +15,12 @@ pub struct Route {
 
 /// What the request asks for, or the status by which it is refused.
 pub fn route(case: &Case, slip: Option<Slip>) -> Result<Route, u16> {
+    if slip == Some(Slip::LongSegmentsCrash) && case.path.split('/').any(|segment| segment.len() > 255) {
+        return Err(500);
+    }
+    if slip == Some(Slip::QueryRefused) && case.query.is_some() {
+        return Err(404);
+    }
     let path = slip.map_or_else(|| case.path.clone(), |slip| rewritten(&case.path, slip));
     let loose = slip.and_then(|slip| loosely(&path, slip));
     let route = loose.or_else(|| strictly(&path)).ok_or(404_u16)?;
@@ -22,6 +28,15 @@ pub fn route(case: &Case, slip: Option<Slip>) -> Result<Route, u16> {
         Some(Slip::AnyMethodTaken) => true,
         Some(Slip::PutTaken) => ["POST", "PUT", "PATCH"].contains(&case.method.as_str()),
         Some(Slip::GetTaken) => ["POST", "GET"].contains(&case.method.as_str()),
+        Some(Slip::HeadTaken) => ["POST", "HEAD"].contains(&case.method.as_str()),
+        Some(Slip::OptionsTaken) => ["POST", "OPTIONS"].contains(&case.method.as_str()),
+        Some(Slip::TraceTaken) => ["POST", "TRACE"].contains(&case.method.as_str()),
+        Some(Slip::UnknownMethodsTaken) => ["POST", "BREW"].contains(&case.method.as_str()),
+        Some(Slip::MethodInAnyCase) => case.method.eq_ignore_ascii_case("POST"),
+        Some(Slip::MethodOverrideTaken) => {
+            let header = case.headers().into_iter().find(|(name, _)| *name == "x-http-method-override");
+            header.map_or(case.method.as_str(), |(_, method)| method) == "POST"
+        }
         _ => case.method == "POST",
     };
     if is_taken { Ok(route) } else { Err(405) }
@@ -35,11 +50,20 @@ pub fn is_stored_under(case: &Case, session_id: &str, slip: Option<Slip>) -> boo
         Some(Slip::SessionIdMadeANumber) if number(session_id).is_some() => {
             number(session_id) == number(case.session_id())
         }
+        Some(Slip::IdsMatchedByLike) => matches(session_id, case.session_id(), '_'),
+        Some(Slip::IdsMatchedByPattern) => matches(session_id, case.session_id(), '.'),
+        Some(Slip::LongSessionIdCut) => session_id.get(..session_id.len().min(255)) == Some(case.session_id()),
         Some(Slip::SessionIdCutAtItsDot) if !session_id.starts_with('.') => {
             session_id.split('.').next() == case.session_id().split('.').next()
         }
         _ => session_id == case.session_id(),
     }
+}
+
+/// Whether the pattern matches the id: `any` stands for any one character.
+fn matches(pattern: &str, id: &str, any: char) -> bool {
+    pattern.len() == id.len()
+        && pattern.chars().zip(id.chars()).all(|(pattern, char)| pattern == any || pattern == char)
 }
 
 fn strictly(path: &str) -> Option<Route> {
@@ -81,6 +105,14 @@ fn rewritten(path: &str, slip: Slip) -> String {
         Slip::PathParametersCut => {
             path.split('/').map(|segment| segment.split(';').next().unwrap()).collect::<Vec<_>>().join("/")
         }
+        Slip::CommTypeByItsPrefix => {
+            let mut segments: Vec<_> = path.split('/').collect();
+            for whole in ["chats", "calls"] {
+                segments.iter_mut().filter(|segment| segment.starts_with(whole)).for_each(|segment| *segment = whole);
+            }
+            segments.join("/")
+        }
+        Slip::EndByItsPrefix => path.strip_suffix('x').unwrap_or(path).to_owned(),
         Slip::SingularSegmentsTaken => path.replace("/call/", "/calls/").replace("/chat/", "/chats/"),
         _ => path.to_owned(),
     }
@@ -93,6 +125,8 @@ fn loosely(path: &str, slip: Slip) -> Option<Route> {
     let session_id = match slip {
         Slip::AnySessionIdTaken if !session_id.contains('/') && session_id.len() <= 255 => session_id.to_owned(),
         Slip::LongSessionIdTaken if session_id.len() > 255 => session_id.to_owned(),
+        Slip::SubDelimitersTaken if session_id.contains(['!', '$', '&', '\'', '=', ';', '(']) => session_id.to_owned(),
+        Slip::LongSessionIdCut if session_id.len() > 255 => session_id.to_owned(),
         Slip::EmptySessionIdTaken if session_id.is_empty() => String::new(),
         Slip::SessionIdPercentDecoded if !session_id.contains('/') => decoded(session_id),
         _ => return None,
