@@ -74,7 +74,7 @@ async fn ask<S: Store + Clone>(store: &S, case: &Case) -> Reply {
     let server = tokio::spawn(serve(listener, router(app), ConnectionLimits::default(), async { drop(stopped.await) }));
 
     let head = format!("{} {} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n", case.method, case.target());
-    let headers: String = case.headers().iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = case.headers().iter().fold(String::new(), |head, (name, value)| format!("{head}{name}: {value}\r\n"));
     let head = format!("{head}{headers}content-length: {}\r\n\r\n", case.body.len());
     let reply = send(&address, [head.as_bytes(), &case.body].concat()).await;
     drop(stop);

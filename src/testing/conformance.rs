@@ -317,7 +317,7 @@ impl Case {
             let (path, body) = (path.unwrap_or_else(|| self.path.clone()), body.map_or(self.body.clone(), Into::into));
             let session = core::mem::replace(&mut stored, expected.session.clone());
             let steps = vec![];
-            all.push(Self { name, kind, rows, now, path, body, expected, session, steps, ..self.clone() });
+            all.push(Self { name, kind, rows, session, now, path, body, expected, steps, ..self.clone() });
         }
         all
     }
@@ -462,7 +462,7 @@ impl Case {
         if self.refused_writes > 0 {
             lines.push(("refused writes", self.refused_writes.to_string()));
         }
-        lines.into_iter().map(|(part, text)| format!("\n  {part}: {text}")).collect()
+        lines.into_iter().flat_map(|(part, text)| ["\n  ".to_owned(), part.to_owned(), ": ".to_owned(), text]).collect()
     }
 }
 

@@ -10,9 +10,12 @@ import http.server
 import io
 import json
 import pathlib
+import socket
 import sys
+import tempfile
 import threading
 import unittest
+import xml.etree.ElementTree
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "src" / "testing" / "conformance"
 sys.dont_write_bytecode = True
@@ -20,15 +23,26 @@ sys.path.insert(0, str(FOLDER))
 import kit  # noqa: E402
 
 TOKEN = "token-5f2c"
-CASES = json.loads((FOLDER / "cases.json").read_text(encoding="utf-8"))["cases"]
-STATE = ("session_id", "session", "policy", "now")
+WHOLE = json.loads((FOLDER / "cases.json").read_text(encoding="utf-8"))
+CASES = WHOLE["cases"]
+# The cases, and that the token is asked for.
+JUDGED = len(CASES) + 1
 
 
-def key(state, method, path, body):
-    return json.dumps([state, method, path, body], sort_keys=True)
+def key(request, now, method, target, body):
+    state = {part: request[part] for part in kit.STATE if part not in ("now", "pause_ms")}
+    return json.dumps([state, now, method, target, body.hex()], sort_keys=True)
 
 
-EXPECTED = {key({part: case[part] for part in STATE}, case["method"], case["path"], case["body"]): case for case in CASES}
+def target(request):
+    return request["path"] + ("" if request["query"] is None else "?" + request["query"])
+
+
+EXPECTED = {}
+for case in CASES:
+    for request in kit.in_a_row(case):
+        request_key = key(request, request["now"], request["method"], target(request), kit.as_bytes(request["body"]))
+        EXPECTED.setdefault(request_key, []).append(request)
 
 
 class Parrot(http.server.BaseHTTPRequestHandler):
@@ -41,36 +55,78 @@ class Parrot(http.server.BaseHTTPRequestHandler):
         if retry_after is not None:
             self.send_header("Retry-After", str(retry_after))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def __getattr__(self, name):
+        if name.startswith("do_"):
+            return self.handle_any
+        raise AttributeError(name)
 
     def handle_any(self):
         server, slip = self.server, self.server.slip
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.headers["Authorization"] != f"Bearer {TOKEN}":
-            return self.answer(401, b"")
-        if self.path == "/test/case":
-            server.state = json.loads(body)
-            server.stored = server.state["session"]
-            return self.answer(500 if slip == "the hook fails" else 204, b"")
-        if self.path == "/test/session":
-            return self.answer(200, b"nothing" if slip == "the hook speaks no JSON" else json.dumps(server.stored).encode())
         # BaseHTTPRequestHandler folds slashes at a path's start, so the request line is asked.
         _, path, _ = self.requestline.split(" ")
-        case = EXPECTED.get(key(server.state, self.command, path, body.decode()))
-        if case is None or self.headers["Content-Type"] != "application/json":
+        path = path.removeprefix(server.base)
+        if self.headers["Authorization"] != f"Bearer {TOKEN}" and not (slip == "the token is not asked for" and "chats" in path):
+            return self.answer(401, b"")
+        if path == "/test/case":
+            server.state = json.loads(body)
+            server.now, server.stored, server.asked = server.state["now"], server.state["session"], 0
+            return self.answer(500 if slip == "the hook fails" else 204, b"")
+        if path == "/test/clock":
+            server.now = json.loads(body)["now"]
+            return self.answer(204, b"")
+        if path == "/test/sessions":
+            if slip == "the hook speaks no JSON":
+                return self.answer(200, b"nothing")
+            return self.answer(200, json.dumps(slip_beside(slip, server)).encode())
+        return self.answer_case(path, body)
+
+    def answer_case(self, path, body):
+        server, slip = self.server, self.server.slip
+        known = EXPECTED.get(key(server.state, server.now, self.command, path, body), [])
+        fits = [request for request in known if self.has_headers(request)]
+        server.asked += 1
+        if not fits:
             return self.answer(500, b"no such case")
-        expected = case["expected"]
-        status, reply, seconds = expected["status"], expected.get("body", "").encode(), expected.get("retry_after_secs")
-        if case["kind"] == "transport":
-            status = 405 if case["method"] != "POST" else 400
+        request = next((request for request in fits if request["step"] == server.asked), fits[0])
+        status, reply, seconds = self.server.race or self.expected(request)
         if slip:
-            status, reply, seconds = slip_in_the_reply(slip, case, status, reply, seconds)
-        server.stored = slip_in_the_store(slip, case, expected["session"])
+            status, reply, seconds = slip_in_the_reply(slip, request, status, reply, seconds)
+        if status == "dies":
+            server.die()
+            status = None
+        server.stored = slip_in_the_store(slip, request, request["expected"]["session"])
         if status is None:
+            self.close_connection = True
             return None
         return self.answer(status, reply, seconds)
 
-    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
+    def has_headers(self, request):
+        wanted = {"content-type": "application/json", **request["headers"]}
+        return all(self.headers[name] == value for name, value in wanted.items())
+
+    def expected(self, request):
+        expected = request["expected"]
+        if request["kind"] == "transport":
+            own = expected["own"][-1]
+            return (int(own) if own.isdigit() else 405 if request["method"] != "POST" else 400), b"", None
+        return expected["status"], expected["body"].encode(), expected["retry_after_secs"]
+
+
+def slip_beside(slip, server):
+    stored = dict(server.state["others"])
+    if server.stored is not None:
+        stored[server.state["session_id"]] = server.stored
+    if slip == "another id appears" and server.asked:
+        stored["log"] = server.stored
+    if slip == "the other sessions are lost":
+        stored = {server.state["session_id"]: server.stored} if server.stored else {}
+    if slip == "the other sessions change" and server.asked:
+        stored.update({other: {**stored[other], "revision": 99} for other in server.state["others"]})
+    return stored
 
 
 def slip_in_the_reply(slip, case, status, reply, seconds):
@@ -92,15 +148,27 @@ def slip_in_the_reply(slip, case, status, reply, seconds):
         status = 202
     if slip == "broken JSON crashes" and case["kind"] == "transport" and case["name"].startswith("body_"):
         status = 500
+    if slip == "a lost write is answered 202" and case["refused_writes"] == 20:
+        status, reply = 202, b'{"message":"accepted"}'
+    if slip == "a lost write is answered 500" and case["refused_writes"] == 20:
+        status = 500
+    if slip == "a limiter beside the store" and case["step"] > 1:
+        status = 429
+    if slip == "the query is used" and case["query"] and "identifier" in case["query"]:
+        status = 400
+    if slip == "the server dies" and case["name"] == "body_is_white_space":
+        status = "dies"
     if slip == "the connection breaks" and case["name"] == "nested_beyond_what_parsers_take":
         status = None
     return status, reply, seconds
 
 
 def slip_in_the_store(slip, case, session):
-    changed = session is not None and session != case["session"]
+    changed = session is not None and session != case["held"]
+    if slip == "a lost write is answered 202" and case["refused_writes"] == 20:
+        return case["held"]
     if slip == "nothing is stored":
-        return case["session"]
+        return case["held"]
     if slip == "a refusal changes the revision" and session is not None and not changed:
         return {**session, "revision": session["revision"] + 1}
     if slip == "null where nothing is known" and session is not None and "end_user" not in session:
@@ -116,28 +184,69 @@ def slip_in_the_store(slip, case, session):
     return session
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    restarts = True
+
+    def start(self):
+        threading.Thread(target=self.serve_forever, args=[0.01], daemon=True).start()
+
+    def die(self):
+        """Closes its socket, and listens again a moment later if it restarts."""
+        threading.Thread(target=self.stop_and_restart, daemon=True).start()
+
+    def stop_and_restart(self):
+        self.shutdown()
+        self.socket.close()
+        if self.restarts:
+            self.socket = socket.create_server(self.server_address)
+            self.start()
+
+    def stop(self):
+        self.shutdown()
+        self.server_close()
+
+
+def call(*arguments):
+    out, err = io.StringIO(), io.StringIO()
+    before, sys.argv = sys.argv, ["kit.py", *arguments]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = kit.main()
+    finally:
+        sys.argv = before
+    return code, out.getvalue(), err.getvalue()
+
+
 class KitTest(unittest.TestCase):
-    def run_kit(self, slip=None, *arguments, token=TOKEN):
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Parrot)
-        server.slip = slip
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-        out, err = io.StringIO(), io.StringIO()
-        before, sys.argv = sys.argv, ["kit.py", f"http://127.0.0.1:{server.server_port}", "--token", token, *arguments]
+    def run_kit(self, slip=None, *arguments, token=TOKEN, base="", race=None):
+        server = Server(("127.0.0.1", 0), Parrot)
+        server.slip, server.base, server.race = slip, base, race
+        server.start()
         try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                code = kit.main()
+            return call(f"http://127.0.0.1:{server.server_port}{base}", "--token", token, *arguments)
         finally:
-            sys.argv = before
-            server.shutdown()
-            server.server_close()
-        return code, out.getvalue(), err.getvalue()
+            server.stop()
 
     def test_an_honest_transport_passes_every_case(self):
         code, out, err = self.run_kit()
         self.assertEqual((code, err), (0, ""), out)
-        self.assertEqual(out, f"{len(CASES)} cases judged, {len(CASES)} pass, 0 fail; 0 left out\n")
+        self.assertEqual(out, f"{JUDGED} cases judged, {JUDGED} pass, 0 fail; 0 left out\n")
+
+    def few(self):
+        """A file of a part of the cases: of every kind, and those that the slips are about."""
+        named = ("duplicate_on_a_chat", "interval_with_a_nanosecond_over", "body_is_white_space", "nested_beyond_what_parsers_take")
+        keys = ("others", "meanwhile", "refused_writes", "steps")
+        few = [case for at, case in enumerate(CASES) if at % 15 == 0 or case["name"] in named or any(key in case for key in keys)
+               or case["rows"] == [6] or case["rows"] == [7] or case["method"] == "GET"]
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = pathlib.Path(folder.name, "cases.json")
+        path.write_text(json.dumps({**WHOLE, "cases": few + [case for case in CASES if "query" in case and case not in few][:3]}), encoding="utf-8")
+        return str(path)
 
     def test_every_slip_is_found(self):
+        few = self.few()
         slips = {
             "200 for 202": "the status: expected 202",
             "a newline after the body": "the body:",
@@ -156,15 +265,23 @@ class KitTest(unittest.TestCase):
             "true for one": "the stored session:",
             "what transports refuse is stored": "the stored session:",
             "the session is lost": "the stored session:      got null",
+            "another id appears": "the other session log: expected null",
+            "the other sessions change": "the other session 43:",
+            "the other sessions are lost": "the other session 43:      got null",
+            "a lost write is answered 202": "the stored session: expected",
+            "a lost write is answered 500": "the status: expected 202 or 503",
+            "a limiter beside the store": "the status:      got 429",
+            "the query is used": "the status: expected 202",
+            "the token is not asked for": "the status without a token: expected 401 or 403",
         }
         for slip, words in slips.items():
             with self.subTest(slip):
-                code, out, _ = self.run_kit(slip)
+                code, out, _ = self.run_kit(slip, "--cases", few)
                 self.assertEqual(code, 1, out)
                 self.assertIn(words, out)
                 # A transport that is wrong throughout would prove nothing.
                 failed = int(out.splitlines()[-1].split(", ")[2].split()[0])
-                self.assertTrue(0 < failed < len(CASES), f"{failed} fail")
+                self.assertTrue(0 < failed < JUDGED, f"{failed} fail")
 
     def test_cases_are_left_out_by_name(self):
         marked = [case["name"] for case in CASES if "nanoseconds" in case["needs"] or "dot_segments" in case["needs"]]
@@ -172,7 +289,7 @@ class KitTest(unittest.TestCase):
         self.assertEqual(code, 0, out)
         for name in marked:
             self.assertIn(f"left out {name}: needs ", out)
-        judged = len(CASES) - len(marked)
+        judged = JUDGED - len(marked)
         self.assertTrue(out.endswith(f"{judged} cases judged, {judged} pass, 0 fail; {len(marked)} left out\n"), out)
 
     def test_one_case_is_judged_alone(self):
@@ -182,25 +299,102 @@ class KitTest(unittest.TestCase):
     def test_cases_that_cannot_be_run_are_no_success(self):
         for slip, arguments, token, words in [
             ("the hook fails", [], TOKEN, "the hook PUT /test/case answers 500"),
-            ("the hook speaks no JSON", [], TOKEN, "the hook GET /test/session answers no JSON"),
+            ("the hook speaks no JSON", [], TOKEN, "the hook GET /test/sessions answers no JSON"),
             (None, [], "another", "the hook PUT /test/case answers 401"),
             (None, ["--without", "nanosecond"], TOKEN, "--without takes"),
-            (None, ["--only", "no_such_case"], TOKEN, "no case was judged"),
+            (None, ["--only", "no_such_case"], TOKEN, "--only no_such_case: no case has such a name"),
+            (None, ["--only", "duplicate_on_a_chat", "--only", "typo"], TOKEN, "--only typo: no case has such a name"),
             (None, ["--cases", "no-such-file"], TOKEN, "no-such-file"),
+            (None, ["--timeout", "0"], TOKEN, "--timeout must be more than 0 seconds"),
+            (None, ["--timeout", "-1"], TOKEN, "--timeout must be more than 0 seconds"),
         ]:
             with self.subTest(words):
                 code, _, err = self.run_kit(slip, *arguments, token=token)
                 self.assertEqual(code, 2)
                 self.assertIn(words, err)
 
-    def test_nobody_listens(self):
-        with contextlib.redirect_stderr(io.StringIO()) as err:
-            # The discard port of this machine, where nobody listens.
-            before, sys.argv = sys.argv, ["kit.py", "http://127.0.0.1:9"]
-            code = kit.main()
-            sys.argv = before
+    def test_blanks_between_needs_do_not_count(self):
+        code, out, err = self.run_kit(None, "--without", "nanoseconds, dot_segments ,")
+        self.assertEqual((code, err), (0, ""), out)
+
+    def test_cases_are_picked_by_pattern(self):
+        picked = [case for case in CASES if case["name"].startswith("duplicate_on_")]
+        code, out, _ = self.run_kit(None, "--only", "duplicate_on_*")
+        self.assertEqual((code, out), (0, f"{len(picked)} cases judged, {len(picked)} pass, 0 fail; 0 left out\n"))
+
+    def test_a_list_needs_no_server(self):
+        code, out, err = call("--list", "--only", "method_*")
+        self.assertEqual((code, err), (0, ""))
+        listed = [line.split(":")[0] for line in out.splitlines()]
+        self.assertEqual(listed, [case["name"] for case in CASES if case["name"].startswith("method_")])
+
+    def test_a_server_that_dies_fails_that_case_alone(self):
+        code, out, err = self.run_kit("the server dies", "--wait", "5")
+        self.assertEqual((code, err), (1, ""), out)
+        self.assertIn("case body_is_white_space fails", out)
+        self.assertTrue(out.endswith(f"{JUDGED} cases judged, {JUDGED - 1} pass, 1 fail; 0 left out\n"), out)
+
+    def test_a_server_that_stays_away_is_named_with_its_case(self):
+        self.addCleanup(setattr, Server, "restarts", True)
+        Server.restarts = False
+        code, out, err = self.run_kit("the server dies", "--wait", "0")
         self.assertEqual(code, 2)
-        self.assertIn("the hook PUT /test/case", err.getvalue())
+        self.assertIn("case body_is_white_space fails", out)
+        self.assertIn("kit.py: case ", err)
+
+    def test_a_failure_shows_what_the_decision_depends_on(self):
+        _, out, _ = self.run_kit("200 for 202", "--only", "meanwhile_refreshed", "--only", "query_beside_the_body")
+        for words in ["the session: {", "under '42'", "the policy: 0s, scope session", "the clock: 2026-11-22T12:10:00Z", "meanwhile: {", "end_user?identifier=id-2"]:
+            self.assertIn(words, out)
+
+    def test_the_first_failure_ends_the_run_if_asked(self):
+        code, out, _ = self.run_kit("200 for 202", "--fail-fast")
+        self.assertEqual((code, out.splitlines()[-1]), (1, "1 cases judged, 0 pass, 1 fail; 0 left out"))
+
+    def test_results_are_written_for_junit(self):
+        with tempfile.TemporaryDirectory() as folder:
+            report = pathlib.Path(folder, "report.xml")
+            self.run_kit("200 for 202", "--only", "*_on_a_chat", "--only", "first_*", "--without", "nanoseconds", "--junit", str(report))
+            suite = xml.etree.ElementTree.parse(report).getroot()
+        names = [case["name"] for case in CASES if case["name"].endswith("_on_a_chat") or case["name"].startswith("first_")]
+        self.assertEqual({case.get("name") for case in suite}, set(names))
+        self.assertEqual(int(suite.get("failures")), len(suite.findall("testcase/failure")))
+        self.assertIn("expected 202", suite.find("testcase/failure").text)
+
+    def test_a_base_goes_before_every_path(self):
+        code, out, err = self.run_kit(None, base="/staging/v2", *[])
+        self.assertEqual((code, err), (0, ""), out)
+
+    def test_of_equal_links_at_once_one_is_accepted(self):
+        code, out, _ = self.run_kit(None, "--only", "first_link_of_a_chat", "--race", "4", race=(202, b"", None))
+        self.assertEqual(code, 1)
+        self.assertIn("case race_of_4 fails", out)
+        self.assertIn("the statuses:      got 202, 202, 202, 202", out)
+
+    def test_another_format_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "cases.json")
+            for version in ({}, {"version": "3.0"}):
+                path.write_text(json.dumps({**version, "format": {"needs": {}}, "cases": []}), encoding="utf-8")
+                code, _, err = call("http://127.0.0.1:9", "--cases", str(path))
+                self.assertEqual(code, 2)
+                self.assertIn("take both from one release", err)
+
+    def test_a_server_is_waited_for_at_the_start(self):
+        server = Server(("127.0.0.1", 0), Parrot, bind_and_activate=False)
+        server.slip, server.base, server.race = None, "", None
+        server.server_bind()
+        # Bound and not listening yet: connections are refused.
+        threading.Timer(0.2, lambda: (server.server_activate(), server.start())).start()
+        code, out, err = call(f"http://127.0.0.1:{server.server_port}", "--token", TOKEN, "--only", "first_link_of_a_chat")
+        server.stop()
+        self.assertEqual((code, err), (0, ""), out)
+
+    def test_nobody_listens(self):
+        # The discard port of this machine, where nobody listens.
+        code, _, err = call("http://127.0.0.1:9", "--wait", "0")
+        self.assertEqual(code, 2)
+        self.assertIn("nobody listens at 127.0.0.1:9", err)
 
 
 if __name__ == "__main__":

@@ -220,7 +220,7 @@ pub enum Slip {
     EmailPunycodeRefused,
     // Bodies and numbers.
     HalfSurrogatesInPhonesReplaced,
-    HalfSurrogatesInArraysTaken,
+    HalfSurrogatesInCommTypesTaken,
     NumbersBeyondFloatsRefused,
     LongNumbersRefused,
     BodyOf16KibRefused,
@@ -280,6 +280,15 @@ impl Slip {
                 | Self::RefreshDropsOmittedFields
                 | Self::RefreshKeepsOldFields
                 | Self::RelinkKeepsFormerFields
+                | Self::OptionsTaken
+                | Self::EverySessionOfTheRevisionChanged
+                | Self::StoredUnderASecondId
+                | Self::ComposedName
+                | Self::RevisionsOf32Bits
+                | Self::RevisionsOf31Bits
+                | Self::RevisionsAreFloats
+                | Self::FormerEndUsersComeBack
+                | Self::LostRacesEndIn202
         )
     }
 }
@@ -407,7 +416,7 @@ fn refuses_early(
         Slip::LimitInBytes => too_long(request, str::len),
         Slip::LimitInUtf16 => too_long(request, |text| text.encode_utf16().count()),
         Slip::LengthBeforeBlank | Slip::ControlCharactersBeforeBlank | Slip::KindsOfFaultBeforeFields => {
-            fields::refused_by_kind(case, &honest, slip)
+            fields::refused_by_kind(case, honest.as_ref(), slip)
         }
         Slip::AtMostForLessThan | Slip::FutureRecordsLockOut if honest.is_none() => blocks_too_long(case, slip),
         _ if honest.is_none() => fields::refused(request, slip),

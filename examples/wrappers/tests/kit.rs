@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::wire::{self, Wrapper};
+use crate::wire::Wrapper;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_axum_wrapper_passes_every_case() {
@@ -43,7 +43,7 @@ async fn every_case_passes(wrapper: Wrapper) {
 }
 
 fn in_bytes(case: &Case) -> Vec<u8> {
-    let headers: String = case.headers().iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = case.headers().iter().fold(String::new(), |head, (name, value)| format!("{head}{name}: {value}\r\n"));
     let line = format!("{} {} HTTP/1.1\r\nhost: x\r\n{headers}", case.method, case.target());
     let head = format!("{line}content-length: {}\r\nconnection: close\r\n\r\n", case.body.len());
     [head.as_bytes(), &case.body].concat()

@@ -57,6 +57,10 @@ class Broken(Exception):
     """The cases cannot be run: a hook fails, or nobody listens."""
 
 
+class Gone(Broken):
+    """The server does not answer a hook."""
+
+
 class Transport:
     def __init__(self, url, token, timeout, cafile):
         parts = urllib.parse.urlsplit(url)
@@ -94,7 +98,7 @@ class Transport:
         try:
             status, reply, _ = self.send(method, path, json.dumps(value).encode() if value is not None else b"")
         except NO_REPLY as error:
-            raise Broken(f"the hook {method} {path}: {said(error)}") from error
+            raise Gone(f"the hook {method} {path}: {said(error)}") from error
         if not 200 <= status <= 299:
             raise Broken(f"the hook {method} {path} answers {status}: {shown(reply)}")
         return reply
@@ -215,7 +219,7 @@ def judge(case, transport):
             transport.hook("PUT", "/test/clock", {"now": request["now"]})
         try:
             found = differences(request, transport)
-        except Broken as error:
+        except Gone as error:
             # The server answered the hook before the request: what broke it is this case.
             found = [("the server after it", "up", str(error))]
         if found:
@@ -302,7 +306,7 @@ def judged(name, check, transport, wait):
     """The lines of one check. A server that is gone is waited for, and failed by the case before, so it is tried once more."""
     try:
         return check()
-    except (Broken, *NO_REPLY) as error:
+    except (Gone, *NO_REPLY) as error:
         first = error
     try:
         transport.wait(wait)

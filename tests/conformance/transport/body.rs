@@ -127,7 +127,7 @@ fn repaired(body: &str, slip: Slip) -> String {
         Slip::HalfSurrogatesInPhonesReplaced => {
             body.replace("\"1\\ud800\"", "\"1\\ufffd\"").replace("\"1\\udc00\"", "\"1\\ufffd\"")
         }
-        Slip::HalfSurrogatesInArraysTaken => body.replace("[\"\\ud800\"]", "[\"\"]"),
+        Slip::HalfSurrogatesInCommTypesTaken => body.replace("\"comm_type\":\"\\ud800\"", "\"comm_type\":\"\""),
         Slip::HalfSurrogatesReplaced => body.replace("\\ud800b", "\\ufffdb").replace("\\udfff", "\\ufffd"),
         Slip::FormsTaken if body.starts_with("identifier=") => form(body),
         _ => body.to_owned(),

@@ -41,7 +41,7 @@ pub fn refused(request: &LinkRequest<'_>, slip: Slip) -> Option<LinkError> {
 }
 
 /// The refusal of a blank or an unacceptable field by a wrong order of the checks.
-pub fn refused_by_kind(case: &Case, honest: &Option<LinkError>, slip: Slip) -> Option<LinkError> {
+pub fn refused_by_kind(case: &Case, honest: Option<&LinkError>, slip: Slip) -> Option<LinkError> {
     let body: Value = serde_json::from_slice(&case.body).ok()?;
     let fields = || EndUserField::ALL.iter().map(|field| (*field, &body[field.as_str()]));
     let text = |is: &dyn Fn(EndUserField, &str) -> bool| {

@@ -124,9 +124,8 @@ fn loosely(path: &str, slip: Slip) -> Option<Route> {
     let session_id = rest.strip_suffix(END)?;
     let session_id = match slip {
         Slip::AnySessionIdTaken if !session_id.contains('/') && session_id.len() <= 255 => session_id.to_owned(),
-        Slip::LongSessionIdTaken if session_id.len() > 255 => session_id.to_owned(),
         Slip::SubDelimitersTaken if session_id.contains(['!', '$', '&', '\'', '=', ';', '(']) => session_id.to_owned(),
-        Slip::LongSessionIdCut if session_id.len() > 255 => session_id.to_owned(),
+        Slip::LongSessionIdTaken | Slip::LongSessionIdCut if session_id.len() > 255 => session_id.to_owned(),
         Slip::EmptySessionIdTaken if session_id.is_empty() => String::new(),
         Slip::SessionIdPercentDecoded if !session_id.contains('/') => decoded(session_id),
         _ => return None,
