@@ -82,10 +82,12 @@
 //! path and body, and gives its answer as it is.
 //!
 //! ```
-//! use midsession::testing::conformance::{self, Reply};
+//! use midsession::testing::conformance::{self, Need, Reply};
 //! use midsession::{Answer, apply_link};
 //!
 //! for case in conformance::cases()? {
+//!     // Nobody else writes to this store.
+//!     if case.needs.contains(&Need::Meanwhile) { continue }
 //!     // None: the case is one of HTTP alone.
 //!     let Some((session_id, request)) = case.request() else { continue };
 //!     let stored = case.session.as_ref().filter(|_| session_id == case.session_id());
