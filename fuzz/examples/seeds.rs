@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (at, case) in conformance::cases()?.iter().enumerate() {
         let session = serde_json::to_vec(&case.session)?;
         for (target, seed) in
-            [("request", case.body.as_bytes()), ("endpoint", case.path.as_bytes()), ("snapshot", &session)]
+            [("request", case.body.as_slice()), ("endpoint", case.path.as_bytes()), ("snapshot", &session)]
         {
             let corpus = Path::new(&folder).join(target);
             fs::create_dir_all(&corpus)?;
