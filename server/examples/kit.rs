@@ -18,8 +18,8 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use midsession::{AnySession, DuplicatePolicy};
 use midsession_server::{
-    App, Change, ConnectionLimits, Found, Limits, Sessions, Sqlite, Store, StoreError, Token, Tokens, Written, router,
-    serve,
+    App, ConditionalWrite, ConnectionLimits, Limits, ReadOutcome, Sessions, Sqlite, Store, StoreError, Token, Tokens,
+    WriteOutcome, router, serve,
 };
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
@@ -181,11 +181,11 @@ impl Part {
     }
 
     async fn put(&self, id: &str, expected: Option<u64>, next: AnySession) -> bool {
-        let change = Change { id: self.id(id), expected, glanced: None, next };
-        self.store.write(&[change]).await.ok().as_deref() == Some(&[Written::Yes])
+        let change = ConditionalWrite::new(self.id(id), expected, next);
+        self.store.write(&[change]).await.ok().as_deref() == Some(&[WriteOutcome::Applied])
     }
 
-    async fn look(&self, ids: &[&str]) -> Result<Vec<Found>, StoreError> {
+    async fn look(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
         let ids: Vec<_> = ids.iter().map(|id| self.id(id)).collect();
         self.store.read(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
@@ -199,16 +199,16 @@ impl Part {
     }
 
     /// How many of the next writes of this change are refused, and one less from now on.
-    fn is_refused(&self, change: &Change) -> bool {
+    fn is_refused(&self, change: &ConditionalWrite) -> bool {
         let mut losses = locked(&self.losses);
-        let is_refused = losses.refused_writes > 0 && losses.session_id == change.id;
+        let is_refused = losses.refused_writes > 0 && *losses.session_id == *change.id;
         losses.refused_writes = losses.refused_writes.saturating_sub(u32::from(is_refused));
         is_refused
     }
 }
 
 impl Store for Part {
-    async fn read(&self, ids: &[&str]) -> Result<Vec<Found>, StoreError> {
+    async fn read(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
         let found = self.look(ids).await?;
         let (session_id, meanwhile) = {
             let mut losses = locked(&self.losses);
@@ -224,15 +224,15 @@ impl Store for Part {
         Ok(found)
     }
 
-    async fn write(&self, changes: &[Change]) -> Result<Vec<Written>, StoreError> {
+    async fn write(&self, changes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
         let pause = locked(&self.losses).pause;
         tokio::time::sleep(pause).await;
-        locked(&self.ids).extend(changes.iter().map(|change| change.id.clone()));
+        locked(&self.ids).extend(changes.iter().map(|change| change.id.to_string()));
         let mut written = Vec::new();
         for change in changes {
-            let inner = Change { id: self.id(&change.id), ..change.clone() };
+            let inner = ConditionalWrite { id: self.id(&change.id).into(), ..change.clone() };
             let refused = self.is_refused(change);
-            written.extend(if refused { vec![Written::No] } else { self.store.write(&[inner]).await? });
+            written.extend(if refused { vec![WriteOutcome::Conflict] } else { self.store.write(&[inner]).await? });
         }
         Ok(written)
     }

@@ -8,7 +8,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use midsession::{DuplicatePolicy, DuplicateScope};
 use rustix::process::{Resource, getrlimit};
 
-use crate::{ConnectionLimits, Token, TokenError, Tokens, read_token_file};
+use crate::http::{Token, TokenError, Tokens, read_token_file};
+use crate::net::ConnectionLimits;
 
 /// Descriptors kept for what is no client: the database's connections and files, the log, the metrics.
 const DESCRIPTORS_KEPT: usize = 128;
@@ -26,8 +27,8 @@ pub struct Config {
     /// How long a link holds back the next, and which.
     pub policy: DuplicatePolicy,
     /// How long a request may wait for its answer.
-    pub patience: Duration,
-    /// How many requests may wait to be decided, in each lane.
+    pub request_timeout: Duration,
+    /// How many requests may wait to be decided, in each shard.
     pub queue: usize,
     /// The most connections to one PostgreSQL server.
     pub database_connections: usize,
@@ -89,16 +90,16 @@ struct Flags {
     #[arg(long, env = "MIDSESSION_SCOPE", default_value = "session", value_parser = scope())]
     scope: DuplicateScope,
     /// How long a request may wait for the database before it is answered 503
-    #[arg(long, env = "MIDSESSION_PATIENCE", default_value = "5s", value_parser = humantime::parse_duration)]
-    patience: Duration,
-    /// How many requests may wait to be decided, in each lane; those beyond are answered 503
+    #[arg(long, env = "MIDSESSION_REQUEST_TIMEOUT", default_value = "5s", value_parser = humantime::parse_duration)]
+    request_timeout: Duration,
+    /// How many requests may wait to be decided, in each shard; those beyond are answered 503
     #[arg(long, env = "MIDSESSION_QUEUE", default_value = "2048")]
     queue: usize,
     /// The most connections to one PostgreSQL server: at least 2
     #[arg(long, env = "MIDSESSION_DATABASE_CONNECTIONS", default_value = "16", global = true)]
     database_connections: usize,
-    /// How long one read or write of the database may take, at most half of the patience; two fifths of it if it is not
-    /// given
+    /// How long one read or write of the database may take, at most half of the request's time-out; two fifths of it
+    /// if it is not given
     #[arg(long, env = "MIDSESSION_DATABASE_TIMEOUT", value_parser = humantime::parse_duration)]
     database_timeout: Option<Duration>,
     /// How long a start waits for a PostgreSQL or Redis database that is not ready
@@ -158,10 +159,11 @@ impl Config {
         if tokens.is_empty() && task == Task::Serve {
             return Err("no token: set MIDSESSION_TOKEN or --token-file".to_owned());
         }
-        let database_timeout = flags.database_timeout.unwrap_or(flags.patience * 2 / 5);
-        if database_timeout > flags.patience / 2 {
+        let database_timeout = flags.database_timeout.unwrap_or(flags.request_timeout * 2 / 5);
+        if database_timeout > flags.request_timeout / 2 {
             return Err(
-                "--database-timeout may be at most half of --patience, so that a write can be looked up".to_owned()
+                "--database-timeout may be at most half of --request-timeout, so that a write can be looked up"
+                    .to_owned(),
             );
         }
         let connections = ConnectionLimits {
@@ -175,7 +177,7 @@ impl Config {
             listen: flags.listen,
             database_url: flags.database_url,
             policy: flags.interval.with_scope(flags.scope),
-            patience: flags.patience,
+            request_timeout: flags.request_timeout,
             queue: flags.queue,
             database_connections: flags.database_connections,
             database_timeout,

@@ -1,14 +1,29 @@
 //! The endpoint of [`midsession`], ready to run: its decision in HTTP, over any [`Store`].
 //!
 //! ```text
-//! HTTP ─▶ middleware ─▶ route ─▶ queue ─▶ batch: read · decide · write ─▶ answer
-//!                                  └─ Store: SQLite │ PostgreSQL │ Redis Cluster │ yours
+//! socket ─▶ HTTP: layers ─▶ route ─▶ shard ─▶ batch: read · decide · write ─▶ answer
+//!                                      └─ Store: SQLite │ PostgreSQL │ Redis Cluster │ yours
 //! ```
 //!
-//! Read it in this order: [`router`] routes a request to a handler. The handler gives [`Sessions`] a command and waits for
-//! what is decided. `Sessions` reads from a [`Store`] and writes to it, and [`midsession::apply_link`] decides in between.
-//! The reply is the crate's answer, byte for byte. What a request must pass before that is in `middleware`, and what
-//! listens on the socket in `server`.
+//! # The rooms
+//!
+//! In the order of a link's way through them. Each imports only rooms that stand below it, and `store` imports none.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `main`, `config`, `log`, `exporter` | the binary: its flags, its log, its metrics in Prometheus' form |
+//! | `net` | the socket: which connections are let in, how long a client may take, the stop |
+//! | `http` | a request until it is a command, and the reply: `layers` before all routes, `paths`, `handlers` with what they `extract`, the tokens in `auth`, each answer in `reply`, the API's description in `schema` and `openapi`, its page in `docs`, the probe in `health` |
+//! | `batch` | a command until it is answered: its queue and `task`, the `round` of a shard, its `reads`, what it `decide`s, what it leaves for the next (`carryover`), and what became of a write of unknown fate (`attempt`). No HTTP, no database |
+//! | `engines` | the stores: `sqlite`, `postgres`, `redis` |
+//! | `retention` | the erasure in bulk, which needs a store that can list its ids |
+//! | `detach` | work that goes on when no one waits for it |
+//! | `metrics` | the names of what is counted |
+//! | `store` | what a database must offer |
+//!
+//! [`router`] routes a request to a handler. The handler gives [`Sessions`] a command and waits for what is decided.
+//! `Sessions` reads from a [`Store`] and writes to it, and [`midsession::apply_link`] decides in between. The reply is the
+//! crate's answer, byte for byte.
 //!
 //! # Your own store
 //!
@@ -23,8 +38,8 @@
 //!
 //! use midsession::{AnySession, DuplicatePolicy};
 //! use midsession_server::{
-//!     App, Change, ConnectionLimits, Found, Limits, Sessions, Store, StoreError, Token,
-//!     Tokens, Written, router, serve,
+//!     App, ConditionalWrite, ConnectionLimits, Limits, ReadOutcome, Sessions, Store, StoreError,
+//!     Token, Tokens, WriteOutcome, router, serve,
 //! };
 //! use time::OffsetDateTime;
 //! use tokio::net::TcpListener;
@@ -34,22 +49,22 @@
 //! struct Memory(Mutex<HashMap<String, AnySession>>);
 //!
 //! impl Store for Memory {
-//!     async fn read(&self, ids: &[&str]) -> Result<Vec<Found>, StoreError> {
+//!     async fn read(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
 //!         let sessions = self.0.lock().map_err(|_| StoreError::new("poisoned"))?;
 //!         Ok(ids.iter().map(|id| Ok(sessions.get(*id).cloned())).collect())
 //!     }
 //!
-//!     async fn write(&self, changes: &[Change]) -> Result<Vec<Written>, StoreError> {
+//!     async fn write(&self, writes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
 //!         let mut sessions = self.0.lock().map_err(|_| StoreError::new("poisoned"))?;
-//!         let mut write = |change: &Change| {
-//!             let stored = sessions.get(&change.id).map(AnySession::revision);
-//!             if stored != change.expected {
-//!                 return Written::No;
+//!         let mut write_one = |write: &ConditionalWrite| {
+//!             let stored = sessions.get(&*write.id).map(AnySession::revision);
+//!             if stored != write.expected {
+//!                 return WriteOutcome::Conflict;
 //!             }
-//!             sessions.insert(change.id.clone(), change.next.clone());
-//!             Written::Yes
+//!             sessions.insert(write.id.to_string(), write.next.clone());
+//!             WriteOutcome::Applied
 //!         };
-//!         Ok(changes.iter().map(&mut write).collect())
+//!         Ok(writes.iter().map(&mut write_one).collect())
 //!     }
 //! }
 //!
@@ -78,40 +93,32 @@
 //!
 //! Run `midsession::testing::conformance::store`, of the core's feature `conformance`, on yours.
 
+mod batch;
 mod config;
-mod connection;
-mod docs;
-mod health;
+mod detach;
+mod engines;
+mod exporter;
 mod http;
 mod log;
 pub mod metrics;
-mod middleware;
-mod openapi;
-#[cfg(feature = "postgres")]
-mod postgres;
-mod purge;
-#[cfg(feature = "redis")]
-mod redis;
-mod reply;
-mod server;
-mod sessions;
-#[cfg(feature = "sqlite")]
-mod sqlite;
+mod net;
+mod retention;
 mod store;
-mod tokens;
-mod unbroken;
 
+pub use batch::{Clock, Command, Limits, Outcome, Sessions, SubmitError};
 pub use config::{Config, Task};
-pub use http::{App, router};
-pub use log::Log;
 #[cfg(feature = "postgres")]
-pub use postgres::{Postgres, PostgresOpenError, PostgresOptions};
-pub use purge::{Purged, Scan, purge};
+pub use engines::postgres::{Postgres, PostgresOpenError, PostgresOptions};
 #[cfg(feature = "redis")]
-pub use redis::{Redis, RedisOpenError, RedisOptions};
-pub use server::{ConnectionLimits, serve};
-pub use sessions::{Clock, Command, Decided, Failure, Limits, Sessions};
+pub use engines::redis::{Redis, RedisOpenError, RedisOptions};
+pub use engines::schemes;
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Sqlite, SqliteOpenError};
-pub use store::{Change, Found, Store, StoreError, UnreadableRecord, Written};
-pub use tokens::{TOKEN_MIN_CHARS, Token, TokenError, TokenFileError, Tokens, read_token_file};
+pub use engines::sqlite::{Sqlite, SqliteOpenError};
+pub use exporter::Exporter;
+pub use http::{App, TOKEN_MIN_CHARS, Token, TokenError, TokenFileError, Tokens, read_token_file, router};
+pub use log::Log;
+pub use net::{ConnectionLimits, serve};
+pub use retention::{EraseReport, ListIds, purge};
+pub use store::{
+    ConditionalWrite, PROBE_ID, ReadOutcome, SessionChange, Store, StoreError, UnreadableRecord, WriteOutcome,
+};

@@ -24,9 +24,9 @@ const LINES_MAX: usize = 16_384;
 /// How much is written at once when lines queue faster than they are written.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// How long a line may wait for others.
-const REST: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(5);
 /// How often it is looked for dropped lines.
-const LOOK: Duration = Duration::from_secs(1);
+const CHECK: Duration = Duration::from_secs(1);
 
 /// The process's log. When it is dropped, the lines that wait are written, for a second at most.
 pub struct Log {
@@ -41,7 +41,7 @@ impl Log {
     /// If the process has another log already.
     pub fn start() -> Self {
         let writer = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).thread_name("log");
-        let (writer, guard) = writer.finish(Unhurried(BufWriter::with_capacity(BUFFER_BYTES, io::stderr())));
+        let (writer, guard) = writer.finish(Paced(BufWriter::with_capacity(BUFFER_BYTES, io::stderr())));
         let dropped = writer.error_counter();
         let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(false);
         let lines = lines.with_timer(Timestamp(OffsetDateTime::now_utc)).with_writer(writer);
@@ -58,7 +58,7 @@ impl Log {
     pub fn watch(&self) -> impl Future<Output = ()> + Send + use<> {
         let dropped = self.dropped.clone();
         async move {
-            let mut look = interval(LOOK);
+            let mut look = interval(CHECK);
             look.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut told = 0;
             loop {
@@ -76,16 +76,16 @@ impl Log {
 
 /// Its thread flushes it when no line waits, and rests before it looks for more: to be woken for each line costs a request
 /// more than the line itself.
-struct Unhurried<W>(W);
+struct Paced<W>(W);
 
-impl<W: Write> Write for Unhurried<W> {
+impl<W: Write> Write for Paced<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         let flushed = self.0.flush();
-        thread::sleep(REST);
+        thread::sleep(PAUSE);
         flushed
     }
 }

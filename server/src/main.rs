@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "sqlite")]
 use midsession_server::Sqlite;
-use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX, Exporter};
+use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX};
 use midsession_server::{
-    App, Config, Limits, Log, Purged, Scan, Sessions, Store, Task, Token, Tokens, purge, read_token_file, router, serve,
+    App, Config, EraseReport, Exporter, Limits, ListIds, Log, Sessions, Store, Task, Token, Tokens, purge,
+    read_token_file, router, schemes, serve,
 };
 #[cfg(feature = "postgres")]
 use midsession_server::{Postgres, PostgresOptions};
@@ -94,7 +95,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
             }
             let options = RedisOptions { timeout, start: config.database_wait, ..RedisOptions::default() };
             let Some(store) = opened(Redis::open(url, &options), &mut shutdown).await? else { return Ok(()) };
-            // More lanes would mean smaller batches, and each costs a flush on a master and on its replicas.
+            // More shards would mean smaller batches, and each costs a flush on a master and on its replicas.
             serve_from(store, "redis", 1, config, listener, shutdown).await?;
         }
         _ => return Err(format!("cannot open the database: its URL must begin with {}", schemes()).into()),
@@ -102,26 +103,15 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Those of the engines that were built in.
-fn schemes() -> String {
-    let engines = [
-        (cfg!(feature = "sqlite"), "sqlite://"),
-        (cfg!(feature = "postgres"), "postgres://"),
-        (cfg!(feature = "redis"), "redis://"),
-    ];
-    let built: Vec<_> = engines.into_iter().filter(|(built, _)| *built).map(|(_, scheme)| scheme).collect();
-    built.join(" or ")
-}
-
 /// Until it is done, or the process is told to stop. What is erased by then stays erased.
-async fn run_purge<S: Scan>(
+async fn run_purge<S: ListIds>(
     store: &S,
     ended_before: Duration,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
     let long_ago = OffsetDateTime::now_utc().checked_sub(ended_before.try_into()?);
     let long_ago = long_ago.ok_or("--ended-before reaches back too far")?;
-    let Purged { sessions, erased, skipped } = tokio::select! {
+    let EraseReport { sessions, erased, skipped } = tokio::select! {
         purged = purge(store, long_ago) => purged?,
         () = shutdown => return Err("stopped before it was done".into()),
     };
@@ -144,7 +134,7 @@ async fn opened<S, E: Display>(
 async fn serve_from<S: Store>(
     store: S,
     engine: &'static str,
-    lanes: usize,
+    shards: usize,
     config: Config,
     listener: Option<TcpListener>,
     shutdown: impl Future<Output = ()>,
@@ -152,8 +142,8 @@ async fn serve_from<S: Store>(
     let Some(listener) = listener else { return Ok(()) };
     let started = Instant::now();
     let address = listener.local_addr()?;
-    let (queue, patience) = (config.queue, config.patience);
-    let limits = Limits { lanes, queue, patience, ..Limits::default() };
+    let (queue, request_timeout) = (config.queue, config.request_timeout);
+    let limits = Limits { shards, queue, request_timeout, ..Limits::default() };
     let sessions = Sessions::start(store, config.policy, Arc::new(OffsetDateTime::now_utc), limits);
     let app = App { sessions: sessions.clone(), tokens: config.tokens, public_docs: config.public_docs };
 

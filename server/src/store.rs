@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use midsession::AnySession;
+use midsession::{AnySession, LinkChange};
 
 /// Where sessions live.
 ///
@@ -12,7 +12,7 @@ use midsession::AnySession;
 /// write is all.
 ///
 /// An id is 1 to 255 characters of ASCII, compared byte for byte: those that a path can name, and the server's own
-/// `probe:ready`, whose record is a session like any other. A store that compares ids by a collation, or cuts them,
+/// [`PROBE_ID`], whose record is a session like any other. A store that compares ids by a collation, or cuts them,
 /// links people to sessions that are not theirs.
 ///
 /// `&self` is shared by all tasks of a server, and other servers use the same database at the same time.
@@ -25,81 +25,124 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// - The database did not answer, or refused.
-    fn read(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<Found>, StoreError>> + Send;
+    fn read(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<ReadOutcome>, StoreError>> + Send;
 
     /// An optional, faster read, whose answer may be no longer current, or not yet durable. Implement it only if
     /// [`Store::read`] is slow because it makes sure of both. Without it the answer is `None`, and `read` is called.
     ///
-    /// No answer rests on a glance alone. If it leads to a write, the change says so ([`Change::glanced`]). In every other
-    /// case `read` is called, and it is decided again.
+    /// No answer rests on a weak read alone. If it leads to a write, the write says so
+    /// ([`ConditionalWrite::weakly_read`]). In every other case `read` is called, and it is decided again.
     ///
-    /// Who implements it owes one thing more: [`Written::Yes`] then also means that what the change replaced was durable.
+    /// Who implements it owes one thing more: [`WriteOutcome::Applied`] then also means that what the write replaced was durable.
     ///
     /// # Errors
     /// - The database did not answer, or refused.
-    fn glance(&self, ids: &[&str]) -> impl Future<Output = Result<Option<Vec<Found>>, StoreError>> + Send {
+    fn read_weak(&self, ids: &[&str]) -> impl Future<Output = Result<Option<Vec<ReadOutcome>>, StoreError>> + Send {
         let _ = ids;
         async { Ok(None) }
     }
 
-    /// Writes each of `changes` whose conditions hold ([`Change::expected`], [`Change::glanced`]), and says for each, in their
-    /// order, whether it was written. The ids differ from each other. A change that is not written does not keep the
-    /// others from being written.
+    /// Makes each of `writes` whose conditions hold ([`ConditionalWrite::expected`], [`ConditionalWrite::weakly_read`]),
+    /// and says for each, in their order, what came of it. The ids differ from each other. A write that is not made does
+    /// not keep the others from being made.
     ///
-    /// [`Written::Yes`] means durable, on the terms that the store's docs state.
+    /// [`WriteOutcome::Applied`] means durable, on the terms that the store's docs state.
     ///
     /// # Errors
-    /// - The database did not answer, or refused. Nothing is then known of any of the changes, and they are looked up, unless
-    ///   the error is [`StoreError::nothing_written`].
-    fn write(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Written>, StoreError>> + Send;
+    /// - The database did not answer, or refused. Nothing is then known of any of the writes, and they are looked up,
+    ///   unless the error is [`StoreError::nothing_written`].
+    fn write(&self, writes: &[ConditionalWrite]) -> impl Future<Output = Result<Vec<WriteOutcome>, StoreError>> + Send;
 }
 
 /// A store that is shared.
 impl<S: Store> Store for Arc<S> {
-    fn read(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<Found>, StoreError>> + Send {
+    fn read(&self, ids: &[&str]) -> impl Future<Output = Result<Vec<ReadOutcome>, StoreError>> + Send {
         S::read(self, ids)
     }
 
-    fn glance(&self, ids: &[&str]) -> impl Future<Output = Result<Option<Vec<Found>>, StoreError>> + Send {
-        S::glance(self, ids)
+    fn read_weak(&self, ids: &[&str]) -> impl Future<Output = Result<Option<Vec<ReadOutcome>>, StoreError>> + Send {
+        S::read_weak(self, ids)
     }
 
-    fn write(&self, changes: &[Change]) -> impl Future<Output = Result<Vec<Written>, StoreError>> + Send {
-        S::write(self, changes)
+    fn write(&self, writes: &[ConditionalWrite]) -> impl Future<Output = Result<Vec<WriteOutcome>, StoreError>> + Send {
+        S::write(self, writes)
     }
 }
 
 /// What is stored under an id: a session, nothing, or a record that could not be read, which fails its own request alone.
-pub type Found = Result<Option<AnySession>, UnreadableRecord>;
+pub type ReadOutcome = Result<Option<AnySession>, UnreadableRecord>;
 
-/// One conditional write.
+/// The id of the record by which the server finds out whether writing works. No path can name it.
+pub const PROBE_ID: &str = "probe:ready";
+
+/// One conditional write, and what was decided with it.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct ConditionalWrite {
     /// The session's id.
-    pub id: String,
+    pub id: Arc<str>,
     /// The revision that must be stored for this to be written; none: nothing must be stored under the id.
     pub expected: Option<u64>,
     /// A second condition, if there is one: what is stored must be this session, equal in every field. It is what a
-    /// [glance](Store::glance) found. Its revision is not enough: a session that was not durable may be lost, and its
-    /// revision be used once more, for another. A record of the same session in another form counts as different.
+    /// [weak read](Store::read_weak) found. Its revision is not enough: a session that was not durable may be lost, and
+    /// its revision be used once more, for another. A record of the same session in another form counts as different.
     ///
-    /// None, if the glance found nothing, or if it was no glance: a store without glances never sees one.
-    pub glanced: Option<AnySession>,
+    /// None, if the weak read found nothing, or if it was no weak read: a store without weak reads never sees one.
+    pub weakly_read: Option<AnySession>,
     /// The session to store. Its stored form is its serde form, as JSON. Its revision is above the expected one, by as many
     /// changes as were decided together.
     pub next: AnySession,
+    /// What was decided, in order: for a store that writes an outbox or an audit in the same transaction. A write of the
+    /// [probe](Self::is_probe) has none.
+    pub changes: Vec<SessionChange>,
 }
 
-/// What came of one [`Change`].
+impl ConditionalWrite {
+    /// A write of `next` on condition that the stored revision is `expected`. It names no changes.
+    pub fn new(id: impl Into<Arc<str>>, expected: Option<u64>, next: impl Into<AnySession>) -> Self {
+        Self { id: id.into(), expected, weakly_read: None, next: next.into(), changes: Vec::new() }
+    }
+
+    /// Whether this is the server's own probe of the database, which is no one's session. A store writes it as it writes
+    /// any other, and does nothing more for it: no tenant, no event.
+    ///
+    /// ```
+    /// use midsession::{CommType, Session};
+    /// use midsession_server::{ConditionalWrite, PROBE_ID};
+    ///
+    /// let session = Session::start(CommType::Call);
+    /// assert!(ConditionalWrite::new(PROBE_ID, None, session.clone()).is_probe());
+    /// assert!(!ConditionalWrite::new("42", None, session).is_probe());
+    /// ```
+    pub fn is_probe(&self) -> bool {
+        &*self.id == PROBE_ID
+    }
+}
+
+/// One change of a session, as it was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It is written, and durable.
-    Yes,
-    /// It is not written, and will not be: a condition did not hold, since someone else was first. It is decided again. If
+pub enum SessionChange {
+    /// It was started.
+    Started,
+    /// A link to an end user was accepted.
+    Linked(LinkChange),
+    /// It was ended.
+    Ended,
+    /// Its personal data was erased.
+    Erased,
+}
+
+/// What came of one [`ConditionalWrite`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// It is made, and durable.
+    Applied,
+    /// It is not made, and will not be: a condition did not hold, since someone else was first. It is decided again. If
     /// your database's driver sends a write a second time by itself, answer `Unknown` instead: its own first attempt may
     /// have been the one that was first.
-    No,
-    /// It may be written or not, now or a little later: the connection broke, or too few replicas acknowledged it. It
+    Conflict,
+    /// It is not made, and will not be: the database refused it. Whoever waits for it is told that nothing was done.
+    Refused,
+    /// It may be made or not, now or a little later: the connection broke, or too few replicas acknowledged it. It
     /// is looked up.
     Unknown,
 }
@@ -127,12 +170,12 @@ pub struct StoreError {
 impl StoreError {
     /// The cause in a few words, without any data: an error code, a kind of I/O error, a time-out.
     ///
-    /// If it comes from [`Store::write`], the fate of every change is unknown, and each is looked up.
+    /// If it comes from [`Store::write`], the fate of every write is unknown, and each is looked up.
     pub fn new(cause: impl Into<Arc<str>>) -> Self {
         Self { cause: cause.into(), nothing_was_written: false }
     }
 
-    /// The same, where it is certain that no change was written and that none will be: the database refused before it
+    /// The same, where it is certain that no write was made and that none will be: the database refused before it
     /// wrote, or the request never left. It saves the look-up.
     pub fn nothing_written(cause: impl Into<Arc<str>>) -> Self {
         Self { cause: cause.into(), nothing_was_written: true }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use midsession::AnySession;
 use midsession::testing::conformance::{Case, Need, Reply, cases};
 use midsession_server::{
-    App, Change, ConnectionLimits, Limits, Postgres, PostgresOptions, Sessions, Sqlite, Store, Token, Written, router,
-    serve,
+    App, ConditionalWrite, ConnectionLimits, Limits, Postgres, PostgresOptions, Sessions, Sqlite, Store, Token,
+    WriteOutcome, router, serve,
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -46,8 +46,8 @@ pub async fn every_case_is_answered<S: Store + Clone>(clear: impl AsyncFn(), sto
         let own = case.session.iter().map(|session| (case.session_id(), session));
         let others = case.others.iter().map(|(id, session)| (id.as_str(), session));
         for (id, session) in own.chain(others) {
-            let change = Change { id: id.to_owned(), expected: None, glanced: None, next: session.clone() };
-            assert_eq!(store.write(&[change]).await.unwrap(), [Written::Yes]);
+            let change = ConditionalWrite::new(&*id, None, session.clone());
+            assert_eq!(store.write(&[change]).await.unwrap(), [WriteOutcome::Applied]);
         }
         for request in case.in_a_row() {
             let reply = ask(&store, &request).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use midsession::AnySession;
-use midsession_server::{Change, Found, Store, StoreError, Written};
+use midsession_server::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
 
 /// A clone is another client of the same.
 #[derive(Clone, Default)]
@@ -16,12 +16,14 @@ struct State {
     sessions: HashMap<String, AnySession>,
     /// The faults of the next calls of `write`, the first first.
     faults: Vec<Fault>,
-    /// How many changes each call of `write` was asked for.
+    /// How many writes each call of `write` was asked for.
     batches: Vec<usize>,
+    /// What was written, in order.
+    writes: Vec<ConditionalWrite>,
     /// How often it was read.
     reads: usize,
-    /// What a glance shows, if there are glances.
-    glances: Option<HashMap<String, Option<AnySession>>>,
+    /// What a weak read shows, if there are weak reads.
+    weak_reads: Option<HashMap<String, Option<AnySession>>>,
     unreadable: Vec<String>,
 }
 
@@ -41,6 +43,8 @@ pub enum Fault {
     LosesTo(String, AnySession),
     /// It refuses, and says so.
     Refuses,
+    /// It refuses the write of this id, says so, and makes the others.
+    RefusesOne(String),
     Panics,
     /// It writes, and gives an answer too few.
     Miscounts,
@@ -64,10 +68,10 @@ impl Memory {
         self.0.lock().unwrap().unreadable.push(id.to_owned());
     }
 
-    /// From now on it has glances. They show what is stored, except for this.
-    pub fn glance_at<const N: usize>(&self, ghosts: [(&str, Option<AnySession>); N]) {
+    /// From now on it has weak reads. They show what is stored, except for this.
+    pub fn read_weakly_as<const N: usize>(&self, ghosts: [(&str, Option<AnySession>); N]) {
         let ghosts = ghosts.into_iter().map(|(id, session)| (id.to_owned(), session)).collect();
-        self.0.lock().unwrap().glances = Some(ghosts);
+        self.0.lock().unwrap().weak_reads = Some(ghosts);
     }
 
     pub fn reads(&self) -> usize {
@@ -78,25 +82,35 @@ impl Memory {
         self.0.lock().unwrap().batches.clone()
     }
 
-    fn write_now(&self, changes: &[Change]) -> Vec<Written> {
-        let sessions = &mut self.0.lock().unwrap().sessions;
-        changes
-            .iter()
-            .map(|change| {
-                let stored = sessions.get(&change.id);
-                let as_glanced = change.glanced.is_none() || change.glanced.as_ref() == stored;
-                if stored.map(AnySession::revision) != change.expected || !as_glanced {
-                    return Written::No;
-                }
-                sessions.insert(change.id.clone(), change.next.clone());
-                Written::Yes
-            })
-            .collect()
+    pub fn writes(&self) -> Vec<ConditionalWrite> {
+        self.0.lock().unwrap().writes.clone()
+    }
+
+    fn write_now(&self, writes: &[ConditionalWrite]) -> Vec<WriteOutcome> {
+        self.write_but(writes, None)
+    }
+
+    fn write_but(&self, writes: &[ConditionalWrite], refused: Option<&str>) -> Vec<WriteOutcome> {
+        let state = &mut *self.0.lock().unwrap();
+        let write_one = |write: &ConditionalWrite| {
+            if refused == Some(&*write.id) {
+                return WriteOutcome::Refused;
+            }
+            let stored = state.sessions.get(&*write.id);
+            let as_read = write.weakly_read.is_none() || write.weakly_read.as_ref() == stored;
+            if stored.map(AnySession::revision) != write.expected || !as_read {
+                return WriteOutcome::Conflict;
+            }
+            state.sessions.insert(write.id.to_string(), write.next.clone());
+            state.writes.push(write.clone());
+            WriteOutcome::Applied
+        };
+        writes.iter().map(write_one).collect()
     }
 }
 
 impl Store for Memory {
-    async fn read(&self, ids: &[&str]) -> Result<Vec<Found>, StoreError> {
+    async fn read(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
         let mut state = self.0.lock().unwrap();
         state.reads += 1;
         let found = ids.iter().map(|id| {
@@ -108,46 +122,47 @@ impl Store for Memory {
         Ok(found.collect())
     }
 
-    async fn glance(&self, ids: &[&str]) -> Result<Option<Vec<Found>>, StoreError> {
+    async fn read_weak(&self, ids: &[&str]) -> Result<Option<Vec<ReadOutcome>>, StoreError> {
         let state = self.0.lock().unwrap();
-        let Some(ghosts) = &state.glances else { return Ok(None) };
+        let Some(ghosts) = &state.weak_reads else { return Ok(None) };
         let shown = |id: &&str| ghosts.get(*id).cloned().unwrap_or_else(|| state.sessions.get(*id).cloned());
         Ok(Some(ids.iter().map(shown).map(Ok).collect()))
     }
 
-    async fn write(&self, changes: &[Change]) -> Result<Vec<Written>, StoreError> {
+    async fn write(&self, writes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
         let fault = {
             let mut state = self.0.lock().unwrap();
-            state.batches.push(changes.len());
+            state.batches.push(writes.len());
             if state.faults.is_empty() { None } else { Some(state.faults.remove(0)) }
         };
-        let unknown = Ok(vec![Written::Unknown; changes.len()]);
+        let unknown = Ok(vec![WriteOutcome::Unknown; writes.len()]);
         match fault {
-            None => return Ok(self.write_now(changes)),
+            None => return Ok(self.write_now(writes)),
             Some(Fault::Slow(time)) => {
                 tokio::time::sleep(time).await;
-                return Ok(self.write_now(changes));
+                return Ok(self.write_now(writes));
             }
-            Some(Fault::Forgets) => drop(self.write_now(changes)),
+            Some(Fault::Forgets) => drop(self.write_now(writes)),
             Some(Fault::Hangs) => {
-                self.write_now(changes);
+                self.write_now(writes);
                 std::future::pending::<()>().await;
             }
             Some(Fault::Breaks) => return Err(StoreError::new("broken")),
             Some(Fault::Late(time)) => {
-                let (store, changes) = (self.clone(), changes.to_vec());
+                let (store, writes) = (self.clone(), writes.to_vec());
                 tokio::spawn(async move {
                     tokio::time::sleep(time).await;
-                    store.write_now(&changes)
+                    store.write_now(&writes)
                 });
             }
             Some(Fault::LosesTo(id, session)) => {
                 self.put(&id, session);
-                return Ok(self.write_now(changes));
+                return Ok(self.write_now(writes));
             }
             Some(Fault::Refuses) => return Err(StoreError::nothing_written("refused")),
+            Some(Fault::RefusesOne(id)) => return Ok(self.write_but(writes, Some(&id))),
             Some(Fault::Panics) => panic!("as told"),
-            Some(Fault::Miscounts) => return Ok(self.write_now(changes).split_off(1)),
+            Some(Fault::Miscounts) => return Ok(self.write_now(writes).split_off(1)),
         }
         unknown
     }

@@ -23,7 +23,7 @@ async fn clients_beyond_the_queue_are_answered_503_with_retry_after_and_the_othe
     }
     // Long enough for all clients to come meanwhile.
     store.fail([Fault::Slow(Duration::from_secs(3))]);
-    let limits = Limits { queue: QUEUE, patience: Duration::from_mins(1), ..Limits::default() };
+    let limits = Limits { queue: QUEUE, request_timeout: Duration::from_mins(1), ..Limits::default() };
     let policy = DuplicatePolicy::new(Duration::ZERO);
     let sessions = Sessions::start(store.clone(), policy, Arc::new(OffsetDateTime::now_utc), limits);
     let tokens = Tokens::new([Token::new(TOKEN).unwrap()]);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use midsession::AnySession;
-use midsession_server::{Postgres, PostgresOptions, Scan, Store, StoreError, Written};
+use midsession_server::{ListIds, Postgres, PostgresOptions, Store, StoreError, WriteOutcome};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -18,7 +18,7 @@ async fn open(url: &str) -> Postgres {
 }
 
 /// With time enough for a machine that is busy with other tests, where time is not what is tested.
-async fn open_patiently(url: &str) -> Postgres {
+async fn open_and_wait(url: &str) -> Postgres {
     let options = PostgresOptions { timeout: Duration::from_secs(30), ..PostgresOptions::default() };
     Postgres::open(url, &options).await.unwrap()
 }
@@ -29,16 +29,25 @@ const IN_TIME: Duration = Duration::from_secs(5);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_is_conditional_on_the_revision() {
     let Some(cluster) = Cluster::start("") else { return };
-    let store = open_patiently(&cluster.url()).await;
+    let store = open_and_wait(&cluster.url()).await;
     a_write_is_conditional(&store).await;
 }
 
 async fn a_write_is_conditional(store: &Postgres) {
-    assert_eq!(store.write(&[start("a"), start("b")]).await.unwrap(), [Written::Yes, Written::Yes]);
+    assert_eq!(store.write(&[start("a"), start("b")]).await.unwrap(), [WriteOutcome::Applied, WriteOutcome::Applied]);
     // New ones and old ones in one batch, in any order.
     let changes = [link("b", 0, "x"), start("c"), start("a"), link("a", 1, "y"), link("none", 0, "z")];
     let written = store.write(&changes).await.unwrap();
-    assert_eq!(written, [Written::Yes, Written::Yes, Written::No, Written::No, Written::No]);
+    assert_eq!(
+        written,
+        [
+            WriteOutcome::Applied,
+            WriteOutcome::Applied,
+            WriteOutcome::Conflict,
+            WriteOutcome::Conflict,
+            WriteOutcome::Conflict
+        ]
+    );
     let found = store.read(&["none", "c", "b", "a"]).await.unwrap();
     let revisions: Vec<_> = found.into_iter().map(|found| found.unwrap().map(|session| session.revision())).collect();
     assert_eq!(revisions, [None, Some(0), Some(1), Some(0)]);
@@ -47,7 +56,7 @@ async fn a_write_is_conditional(store: &Postgres) {
 /// Not in a runtime: the kit blocks.
 fn it_keeps_every_rule(url: &str) {
     let runtime = Runtime::new().unwrap();
-    let store = runtime.block_on(open_patiently(url));
+    let store = runtime.block_on(open_and_wait(url));
     store_kit::check(&runtime, store);
 }
 
@@ -69,11 +78,11 @@ fn it_keeps_every_rule_of_the_kit_for_stores_through_pgbouncer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_are_listed_after_one_another() {
     let Some(cluster) = Cluster::start("") else { return };
-    let store = open_patiently(&cluster.url()).await;
+    let store = open_and_wait(&cluster.url()).await;
     store.write(&["b", "A", "c", "a"].map(start)).await.unwrap();
-    assert_eq!(store.scan(None, 3).await.unwrap(), ["A", "a", "b"]);
-    assert_eq!(store.scan(Some("b"), 3).await.unwrap(), ["c"]);
-    assert!(store.scan(Some("c"), 3).await.unwrap().is_empty());
+    assert_eq!(store.list_ids(None, 3).await.unwrap(), ["A", "a", "b"]);
+    assert_eq!(store.list_ids(Some("b"), 3).await.unwrap(), ["c"]);
+    assert!(store.list_ids(Some("c"), 3).await.unwrap().is_empty());
 }
 
 /// Two stores write the same sessions in opposite orders, again and again.
@@ -86,9 +95,9 @@ async fn batches_that_cross_never_deadlock_and_each_revision_is_written_once() {
 async fn they_never_deadlock(cluster: &Cluster, url: &str) {
     const ROUNDS: u64 = 40;
     let ids: Vec<String> = (0..40).map(|number| format!("session-{number}")).collect();
-    let stores = [Arc::new(open_patiently(url).await), Arc::new(open_patiently(url).await)];
+    let stores = [Arc::new(open_and_wait(url).await), Arc::new(open_and_wait(url).await)];
     let new: Vec<_> = ids.iter().map(|id| start(id)).collect();
-    assert!(stores[0].write(&new).await.unwrap().iter().all(|written| *written == Written::Yes));
+    assert!(stores[0].write(&new).await.unwrap().iter().all(|written| *written == WriteOutcome::Applied));
 
     let mut writers = JoinSet::new();
     for number in 0..6 {
@@ -102,11 +111,11 @@ async fn they_never_deadlock(cluster: &Cluster, url: &str) {
                 }
                 let names: Vec<&str> = ids.iter().map(String::as_str).collect();
                 let found = store.read(&names).await.unwrap();
-                let revision = |found: midsession_server::Found| found.unwrap().unwrap().revision();
+                let revision = |found: midsession_server::ReadOutcome| found.unwrap().unwrap().revision();
                 let changes: Vec<_> =
                     ids.iter().zip(found).map(|(id, found)| link(id, revision(found), "someone")).collect();
                 let results = store.write(&changes).await.unwrap();
-                written += results.iter().filter(|result| **result == Written::Yes).count();
+                written += results.iter().filter(|result| **result == WriteOutcome::Applied).count();
             }
             written
         });
@@ -126,7 +135,7 @@ async fn a_deadlock_is_a_lost_race() {
     let Some(cluster) = Cluster::start("") else { return };
     // Of the two, the one that looks first gives way.
     cluster.execute("ALTER DATABASE postgres SET deadlock_timeout = '5s'").await;
-    let store = Arc::new(open_patiently(&cluster.url()).await);
+    let store = Arc::new(open_and_wait(&cluster.url()).await);
     store.write(&["a", "b"].map(start)).await.unwrap();
     let other = cluster.client().await;
     let holds = "SET deadlock_timeout = '1h'; BEGIN; UPDATE sessions SET revision = 7 WHERE id = 'b'";
@@ -138,14 +147,14 @@ async fn a_deadlock_is_a_lost_race() {
     cluster.until(BLOCKED, |blocked| blocked == 1).await;
     // It waits for the batch, which waits for it.
     other.batch_execute("UPDATE sessions SET revision = 7 WHERE id = 'a'; COMMIT").await.unwrap();
-    assert_eq!(batch.await.unwrap().unwrap(), [Written::No, Written::No]);
-    assert_eq!(store.write(&[link("a", 7, "y"), link("b", 7, "y")]).await.unwrap(), [Written::Yes; 2]);
+    assert_eq!(batch.await.unwrap().unwrap(), [WriteOutcome::Conflict, WriteOutcome::Conflict]);
+    assert_eq!(store.write(&[link("a", 7, "y"), link("b", 7, "y")]).await.unwrap(), [WriteOutcome::Applied; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_serialisation_failure_is_a_lost_race() {
     let Some(cluster) = Cluster::start("") else { return };
-    let store = open_patiently(&cluster.url()).await;
+    let store = open_and_wait(&cluster.url()).await;
     store.write(&["a", "b"].map(start)).await.unwrap();
     // PostgreSQL itself has none at this server's isolation. What speaks its protocol may have them.
     let fails = "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS \
@@ -153,9 +162,9 @@ async fn a_serialisation_failure_is_a_lost_race() {
         CREATE TRIGGER fail BEFORE UPDATE ON sessions FOR EACH ROW WHEN (NEW.id = 'b') EXECUTE FUNCTION fail()";
     cluster.execute(fails).await;
     let batch = [link("a", 0, "x"), link("b", 0, "x")];
-    assert_eq!(store.write(&batch).await.unwrap(), [Written::No, Written::No]);
+    assert_eq!(store.write(&batch).await.unwrap(), [WriteOutcome::Conflict, WriteOutcome::Conflict]);
     cluster.execute("DROP TRIGGER fail ON sessions").await;
-    assert_eq!(store.write(&batch).await.unwrap(), [Written::Yes, Written::Yes]);
+    assert_eq!(store.write(&batch).await.unwrap(), [WriteOutcome::Applied, WriteOutcome::Applied]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,7 +257,7 @@ async fn it_works_through_pgbouncer_in_transaction_mode() {
     for settings in ["default_pool_size = 4", "default_pool_size = 4\nignore_startup_parameters = options"] {
         let Some(bouncer) = Bouncer::start(cluster.port, settings) else { return };
         cluster.execute("DROP TABLE IF EXISTS sessions, midsession_schema").await;
-        let store = open_patiently(&bouncer.url()).await;
+        let store = open_and_wait(&bouncer.url()).await;
         a_write_is_conditional(&store).await;
         cluster.execute("DELETE FROM sessions").await;
         they_never_deadlock(&cluster, &bouncer.url()).await;
@@ -271,7 +280,7 @@ impl Load {
             Self { store: store.clone(), stop: Arc::default(), accepted: Arc::default(), writers: JoinSet::new() };
         for number in 0..16 {
             let id = format!("load-{number}");
-            assert_eq!(write(&**store, start(&id)).await, Some(Written::Yes));
+            assert_eq!(write(&**store, start(&id)).await, Some(WriteOutcome::Applied));
             let (store, stop, accepted) = (store.clone(), load.stop.clone(), load.accepted.clone());
             load.writers.spawn(async move {
                 let mut acknowledged = 0;
@@ -282,7 +291,7 @@ impl Load {
                     };
                     let revision = found[0].as_ref().unwrap().as_ref().map_or(0, AnySession::revision);
                     assert!(revision >= acknowledged, "{id} was at {acknowledged} and is read at {revision}");
-                    if write(&*store, link(&id, revision, "someone")).await == Some(Written::Yes) {
+                    if write(&*store, link(&id, revision, "someone")).await == Some(WriteOutcome::Applied) {
                         acknowledged = revision + 1;
                         accepted.fetch_add(1, Ordering::SeqCst);
                     }
@@ -364,7 +373,7 @@ async fn the_standby_takes_over(end: fn(&Cluster)) {
 async fn a_write_without_its_standby_is_not_acknowledged_nor_read_as_durable_and_reads_of_others_go_on() {
     let Some(cluster) = Cluster::start("") else { return };
     let store = open(&cluster.url()).await;
-    assert_eq!(store.write(&[start("a"), start("b"), start("c")]).await.unwrap(), [Written::Yes; 3]);
+    assert_eq!(store.write(&[start("a"), start("b"), start("c")]).await.unwrap(), [WriteOutcome::Applied; 3]);
     assert_eq!(stored(&store, "c").await, Some((0, String::new())));
     cluster.demand_standby().await;
 
@@ -395,8 +404,8 @@ async fn a_commit_that_an_administrator_cut_off_from_its_standby_is_not_acknowle
     let Some(bouncer) = Bouncer::start(cluster.port, "default_pool_size = 4") else { return };
     for (id, url) in [("a", cluster.url()), ("b", bouncer.url())] {
         cluster.set("synchronous_standby_names = ''").await;
-        let store = open_patiently(&url).await;
-        assert_eq!(write(&store, start(id)).await, Some(Written::Yes));
+        let store = open_and_wait(&url).await;
+        assert_eq!(write(&store, start(id)).await, Some(WriteOutcome::Applied));
         cluster.demand_standby().await;
         let writing = tokio::spawn({
             let store = store.clone();
@@ -418,7 +427,7 @@ async fn silent_hosts_are_passed_over() {
     let hosts = silent.each_ref().map(|silent| silent.local_addr().unwrap().to_string()).join(",");
     let url = format!("postgres://midsession@{hosts},127.0.0.1:{}/postgres", cluster.port);
     let store = open(&url).await;
-    assert_eq!(write(&store, start("a")).await, Some(Written::Yes));
+    assert_eq!(write(&store, start("a")).await, Some(WriteOutcome::Applied));
     assert_eq!(stored(&store, "a").await, Some((0, String::new())));
 }
 
@@ -426,7 +435,7 @@ async fn silent_hosts_are_passed_over() {
 async fn a_server_that_turned_read_only_is_left_for_one_that_takes_writes() {
     let Some(cluster) = Cluster::start("") else { return };
     let store = open(&cluster.url()).await;
-    assert_eq!(write(&store, start("a")).await, Some(Written::Yes));
+    assert_eq!(write(&store, start("a")).await, Some(WriteOutcome::Applied));
     cluster.set("default_transaction_read_only = on").await;
     let started = Instant::now();
     let refuses = |error: &StoreError| error.to_string().contains("it refuses writes");

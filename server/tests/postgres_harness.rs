@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use midsession::{CommType, DuplicatePolicy, EndUser, Session};
-use midsession_server::{Change, Store, Written};
+use midsession_server::{ConditionalWrite, Store, WriteOutcome};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio_postgres::{Client, NoTls};
@@ -305,19 +305,19 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A change that stores a new session.
-pub fn start(id: &str) -> Change {
-    Change { id: id.to_owned(), expected: None, glanced: None, next: Session::start(CommType::Chat).into() }
+pub fn start(id: &str) -> ConditionalWrite {
+    ConditionalWrite::new(id, None, Session::start(CommType::Chat))
 }
 
 /// A change that links the session of `revision` to `identifier`.
-pub fn link(id: &str, revision: u64, identifier: &str) -> Change {
+pub fn link(id: &str, revision: u64, identifier: &str) -> ConditionalWrite {
     let policy = DuplicatePolicy::new(Duration::ZERO);
     let mut session = Session::start(CommType::Chat);
     for _ in 0..=revision {
         let end_user = EndUser::new(identifier).unwrap();
         session = session.link(&end_user, &policy, OffsetDateTime::UNIX_EPOCH).unwrap().into_session();
     }
-    Change { id: id.to_owned(), expected: Some(revision), glanced: None, next: session.into() }
+    ConditionalWrite::new(id, Some(revision), session)
 }
 
 /// The revision and the identifier that are stored under `id`.
@@ -327,6 +327,6 @@ pub async fn stored(store: &impl Store, id: &str) -> Option<(u64, String)> {
 }
 
 /// Writes one change, whatever becomes of it; none: the store failed.
-pub async fn write(store: &impl Store, change: Change) -> Option<Written> {
+pub async fn write(store: &impl Store, change: ConditionalWrite) -> Option<WriteOutcome> {
     store.write(&[change]).await.ok()?.pop()
 }

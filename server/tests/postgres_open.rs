@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use midsession_server::{Postgres, PostgresOpenError, PostgresOptions, Store, Written};
+use midsession_server::{Postgres, PostgresOpenError, PostgresOptions, Store, WriteOutcome};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::time::sleep;
@@ -13,16 +13,16 @@ use crate::harness::{Server, TOKEN, command};
 use crate::postgres_harness::{Cluster, free_port, link, signal, start, until};
 
 /// It has some time on a busy machine, and takes it only for what it waits for.
-fn patient() -> PostgresOptions {
+fn waits_long() -> PostgresOptions {
     PostgresOptions { start: Duration::from_secs(20), ..PostgresOptions::default() }
 }
 
-fn impatient() -> PostgresOptions {
+fn waits_briefly() -> PostgresOptions {
     PostgresOptions { start: Duration::from_secs(1), ..PostgresOptions::default() }
 }
 
 async fn refusal(url: &str) -> String {
-    refusal_in_time(url, &patient()).await
+    refusal_in_time(url, &waits_long()).await
 }
 
 async fn refusal_in_time(url: &str, options: &PostgresOptions) -> String {
@@ -110,7 +110,7 @@ async fn tls_verifies_what_the_url_asks_for_and_says_in_one_line_why_it_fails() 
         if let Some(refused) = refused {
             assert_eq!(refusal(&url).await, refused, "{host} {query}");
         } else {
-            let store = Postgres::open(&url, &patient()).await.unwrap_or_else(|error| panic!("{query}: {error}"));
+            let store = Postgres::open(&url, &waits_long()).await.unwrap_or_else(|error| panic!("{query}: {error}"));
             let encrypted = "SELECT COUNT(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
                              WHERE ssl AND application_name = 'midsession-server'";
             cluster.until(encrypted, |count| count > 0).await;
@@ -121,7 +121,7 @@ async fn tls_verifies_what_the_url_asks_for_and_says_in_one_line_why_it_fails() 
 
     let guest = |password: &str, query: &str| format!("postgres://guest:{password}@localhost:{port}/postgres?{query}");
     let required = "sslmode=require&channel_binding=require";
-    Postgres::open(&guest("secret", required), &patient()).await.unwrap();
+    Postgres::open(&guest("secret", required), &waits_long()).await.unwrap();
     let unbound = refusal(&guest("secret", "sslmode=disable&channel_binding=require")).await;
     assert_eq!(unbound, "it does not do channel binding, which the URL requires");
     let asked = Instant::now();
@@ -144,9 +144,9 @@ async fn a_user_who_may_only_select_insert_and_update_is_enough_for_tables_made_
     cluster.execute(tables).await;
     assert_eq!(refusal(&url).await, "this user lacks the right to SELECT in the table sessions");
     cluster.execute(grant).await;
-    let store = Postgres::open(&url, &patient()).await.unwrap();
-    assert_eq!(store.write(&[start("a")]).await.unwrap(), [Written::Yes]);
-    assert_eq!(store.write(&[link("a", 0, "someone")]).await.unwrap(), [Written::Yes]);
+    let store = Postgres::open(&url, &waits_long()).await.unwrap();
+    assert_eq!(store.write(&[start("a")]).await.unwrap(), [WriteOutcome::Applied]);
+    assert_eq!(store.write(&[link("a", 0, "someone")]).await.unwrap(), [WriteOutcome::Applied]);
     assert_eq!(store.read(&["a"]).await.unwrap()[0].as_ref().unwrap().as_ref().unwrap().revision(), 1);
 }
 
@@ -157,9 +157,9 @@ async fn tables_of_the_first_release_are_used_as_they_are() {
         "CREATE TABLE midsession_schema (version BIGINT PRIMARY KEY); INSERT INTO midsession_schema VALUES (1);
                   CREATE TABLE sessions (id TEXT PRIMARY KEY, revision BIGINT NOT NULL, record TEXT NOT NULL)";
     cluster.execute(tables).await;
-    let store = Postgres::open(&cluster.url(), &patient()).await.unwrap();
-    assert_eq!(store.write(&[start("a"), start("A")]).await.unwrap(), [Written::Yes; 2]);
-    assert_eq!(store.write(&[link("a", 0, "someone")]).await.unwrap(), [Written::Yes]);
+    let store = Postgres::open(&cluster.url(), &waits_long()).await.unwrap();
+    assert_eq!(store.write(&[start("a"), start("A")]).await.unwrap(), [WriteOutcome::Applied; 2]);
+    assert_eq!(store.write(&[link("a", 0, "someone")]).await.unwrap(), [WriteOutcome::Applied]);
     cluster.execute("INSERT INTO midsession_schema VALUES (2)").await;
     assert_eq!(refusal(&cluster.url()).await, "its schema is newer than this server: start a later release");
 }
@@ -174,7 +174,7 @@ async fn ids_that_a_collation_merges_and_an_encoding_that_holds_few_names_are_re
     let client = cluster.client().await;
     let collation = "CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
     if client.batch_execute(collation).await.is_ok() {
-        Postgres::migrate(&cluster.url(), &patient()).await.unwrap();
+        Postgres::migrate(&cluster.url(), &waits_long()).await.unwrap();
         cluster.execute("ALTER TABLE sessions ALTER COLUMN id TYPE TEXT COLLATE loose").await;
         let merged = "the column id of its table sessions has a collation that takes different ids for the same";
         assert_eq!(refusal(&cluster.url()).await, merged);
@@ -197,7 +197,7 @@ async fn a_start_waits_for_its_database_gives_up_after_a_time_and_can_be_broken_
     let lock = "BEGIN; DROP TABLE sessions, midsession_schema; SELECT pg_advisory_xact_lock(7310582946120335)";
     client.batch_execute(lock).await.unwrap();
     let asked = Instant::now();
-    let refused = refusal_in_time(&cluster.url(), &impatient()).await;
+    let refused = refusal_in_time(&cluster.url(), &waits_briefly()).await;
     assert_eq!(refused, "it was not ready in time: it does not answer");
     assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
 
@@ -222,7 +222,7 @@ async fn what_cannot_be_waited_for_is_said_at_once() {
     assert!(asked.elapsed() < Duration::from_secs(10));
 
     let nobody = format!("postgres://midsession@127.0.0.1:{}/db", free_port());
-    assert_eq!(refusal_in_time(&nobody, &impatient()).await, "it was not ready in time: connection refused");
+    assert_eq!(refusal_in_time(&nobody, &waits_briefly()).await, "it was not ready in time: connection refused");
 }
 
 /// The server's binary on `url`, with its arguments, and what it has to say in `log`.

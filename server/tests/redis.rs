@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use midsession::AnySession;
-use midsession_server::{Change, Redis, RedisOptions, Store, Written};
+use midsession_server::{ConditionalWrite, Redis, RedisOptions, Store, WriteOutcome};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::harness::Server;
 use crate::redis_harness::{
-    Cluster, Load, PATIENCE, Process, change, eventually, fresh, is_missing, key, linked, open, read, write,
+    Cluster, Load, Process, REQUEST_TIMEOUT, change, eventually, fresh, is_missing, key, linked, open, read, write,
 };
 use crate::store_kit;
 
@@ -101,7 +101,7 @@ async fn without_its_replica_a_redis_master_acknowledges_nothing_until_it_is_bac
     let next = linked(&session, "identifier-90d2");
     let started = Instant::now();
     let written = store.write(&[change("alone", Some(&session), &next)]).await;
-    assert!(matches!(&written, Ok(written) if *written == [Written::Unknown]), "{written:?}");
+    assert!(matches!(&written, Ok(written) if *written == [WriteOutcome::Unknown]), "{written:?}");
     // What is stored there may still be lost, so it is not said.
     let found = store.read(&["alone"]).await;
     assert!(found.is_err(), "{found:?}");
@@ -134,12 +134,12 @@ async fn what_no_redis_replica_has_is_not_acknowledged_and_a_failover_does_lose_
     cluster.nodes[master].tell(&["CLIENT", "KILL", "TYPE", "replica"]);
     let lost = linked(&session, "identifier-77c0");
     let written = store.write(&[change("lost", Some(&session), &lost)]).await;
-    assert!(matches!(&written, Ok(written) if *written == [Written::Unknown]), "{written:?}");
+    assert!(matches!(&written, Ok(written) if *written == [WriteOutcome::Unknown]), "{written:?}");
     let stored: String = cluster.nodes[master].ask(&["GET", &key("lost")]).unwrap();
     assert!(stored.contains("identifier-77c0"), "the master alone has it: {stored}");
     assert!(store.read(&["lost"]).await.is_err(), "it must not be told what may be lost");
-    let glanced = other.glance(&["lost"]).await.unwrap().unwrap().pop().unwrap().unwrap();
-    assert!(glanced.as_ref() == Some(&lost), "a glance does not wait");
+    let weakly_read = other.read_weak(&["lost"]).await.unwrap().unwrap().pop().unwrap().unwrap();
+    assert!(weakly_read.as_ref() == Some(&lost), "a weak read does not wait");
     cluster.nodes[master].kill();
     cluster.nodes[master + 3].signal("-CONT");
     cluster.nodes[master + 3].tell(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
@@ -151,12 +151,12 @@ async fn what_no_redis_replica_has_is_not_acknowledged_and_a_failover_does_lose_
     write(&store, "lost", Some(&session), &kept).await;
     assert!(read(&other, "lost").await.as_ref() == Some(&kept));
     // It has the revision of the lost one.
-    let after_glance = |glanced: &AnySession| {
-        let change = change("lost", Some(glanced), &linked(glanced, "identifier-3d1c"));
-        [Change { glanced: Some(glanced.clone()), ..change }]
+    let after_weak_read = |found: &AnySession| {
+        let change = change("lost", Some(found), &linked(found, "identifier-3d1c"));
+        [ConditionalWrite { weakly_read: Some(found.clone()), ..change }]
     };
-    assert_eq!(other.write(&after_glance(&lost)).await.unwrap(), [Written::No]);
-    assert_eq!(other.write(&after_glance(&kept)).await.unwrap(), [Written::Yes]);
+    assert_eq!(other.write(&after_weak_read(&lost)).await.unwrap(), [WriteOutcome::Conflict]);
+    assert_eq!(other.write(&after_weak_read(&kept)).await.unwrap(), [WriteOutcome::Applied]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,7 +176,7 @@ async fn a_redis_master_that_hangs_fails_its_own_sessions_in_time_and_no_others(
     for _ in 0..20 {
         let started = Instant::now();
         let written = store.write(&[change("hung", Some(&session), &next)]).await;
-        assert!(!matches!(&written, Ok(written) if *written != [Written::Unknown]), "{written:?}");
+        assert!(!matches!(&written, Ok(written) if *written != [WriteOutcome::Unknown]), "{written:?}");
         assert!(store.read(&["hung"]).await.is_err());
         assert!(started.elapsed() < IN_TIME, "{:?}", started.elapsed());
     }
@@ -249,7 +249,7 @@ async fn what_is_no_record_fails_its_own_session_alone() {
     }
     // Nor is any of them overwritten.
     let changes = ["text", "json", "set"].map(|id| change(id, None, &fresh()));
-    assert_eq!(store.write(&changes).await.unwrap(), [Written::No; 3]);
+    assert_eq!(store.write(&changes).await.unwrap(), [WriteOutcome::Conflict; 3]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -292,14 +292,14 @@ async fn a_redis_url_that_cannot_work_is_refused_in_one_line() {
         error
     };
     for url in [format!("redis://:secret-wrong@{hosts}"), format!("redis://secret-user:secret-9f0e@{hosts}")] {
-        let error = refusal(url, PATIENCE).await;
+        let error = refusal(url, REQUEST_TIMEOUT).await;
         assert_eq!(error, "the database cannot be used: the node refuses the user or the password");
     }
     let error = refusal(format!("redis://{hosts}"), Duration::ZERO).await;
     assert_eq!(error, "the database was not ready in time: NOAUTH");
     let error = refusal("redis://127.0.0.1:1".into(), Duration::ZERO).await;
     assert_eq!(error, "the database was not ready in time: connection refused");
-    let error = refusal(format!("redis://:secret-9f0e@{hosts}?pool=3"), PATIENCE).await;
+    let error = refusal(format!("redis://:secret-9f0e@{hosts}?pool=3"), REQUEST_TIMEOUT).await;
     assert_eq!(error, "the URL's parameter pool is unknown");
     let store = open(&format!("redis://:secret-9f0e@{hosts}")).await;
     write(&store, "right", None, &fresh()).await;
@@ -326,7 +326,7 @@ async fn a_redis_user_needs_no_more_rights_than_the_readme_says() {
     // That a single node has a replica is seen: it is waited for.
     replica.signal("-STOP");
     let written = store.write(&[change("alone", None, &fresh())]).await;
-    assert!(matches!(&written, Ok(written) if *written == [Written::Unknown]), "{written:?}");
+    assert!(matches!(&written, Ok(written) if *written == [WriteOutcome::Unknown]), "{written:?}");
     replica.signal("-CONT");
     assert!(read(&store, "alone").await.is_some());
     for node in [&redis, &replica] {

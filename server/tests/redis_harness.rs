@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use ::redis::{FromRedisValue, RedisResult, Value, cmd};
 use midsession::{Active, AnySession, CommType, DuplicatePolicy, EndUser, Session};
-use midsession_server::{Change, Redis, RedisOptions, Store, Written};
+use midsession_server::{ConditionalWrite, Redis, RedisOptions, Store, WriteOutcome};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
 /// How long anything may take that is waited for.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// One line to say so, where there is no `redis-server`.
 pub fn is_missing() -> bool {
@@ -116,7 +116,7 @@ impl Process {
         let started = Instant::now();
         while self.ask::<String>(&["PING"]).is_err_and(|error| error.code() != Some("NOAUTH")) {
             let exited = self.child.try_wait().unwrap();
-            assert!(exited.is_none() && started.elapsed() < PATIENCE, "redis-server did not start: {exited:?}");
+            assert!(exited.is_none() && started.elapsed() < REQUEST_TIMEOUT, "redis-server did not start: {exited:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -186,7 +186,7 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(started.elapsed() < PATIENCE, "not in {} s: {what}", PATIENCE.as_secs());
+        assert!(started.elapsed() < REQUEST_TIMEOUT, "not in {} s: {what}", REQUEST_TIMEOUT.as_secs());
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -304,7 +304,7 @@ pub fn key(id: &str) -> String {
 
 /// A store with short times, so that what hangs is over soon.
 pub async fn open(url: &str) -> Redis {
-    let options = RedisOptions { start: PATIENCE, ..RedisOptions::default() };
+    let options = RedisOptions { start: REQUEST_TIMEOUT, ..RedisOptions::default() };
     Redis::open(url, &options).await.unwrap()
 }
 
@@ -324,8 +324,8 @@ fn next(active: &Session<Active>, identifier: &str) -> Session<Active> {
     active.link(&end_user, &policy, OffsetDateTime::UNIX_EPOCH).unwrap().into_session()
 }
 
-pub fn change(id: &str, stored: Option<&AnySession>, next: &AnySession) -> Change {
-    Change { id: id.to_owned(), expected: stored.map(AnySession::revision), glanced: None, next: next.clone() }
+pub fn change(id: &str, stored: Option<&AnySession>, next: &AnySession) -> ConditionalWrite {
+    ConditionalWrite::new(id, stored.map(AnySession::revision), next.clone())
 }
 
 /// One session, read until the store answers.
@@ -337,7 +337,7 @@ pub async fn read(store: &Redis, id: &str) -> Option<AnySession> {
         {
             return session;
         }
-        assert!(started.elapsed() < PATIENCE, "it was not read in {} s", PATIENCE.as_secs());
+        assert!(started.elapsed() < REQUEST_TIMEOUT, "it was not read in {} s", REQUEST_TIMEOUT.as_secs());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -346,12 +346,12 @@ pub async fn read(store: &Redis, id: &str) -> Option<AnySession> {
 pub async fn write(store: &Redis, id: &str, stored: Option<&AnySession>, next: &AnySession) {
     let started = Instant::now();
     loop {
-        if store.write(&[change(id, stored, next)]).await.is_ok_and(|written| written == [Written::Yes])
+        if store.write(&[change(id, stored, next)]).await.is_ok_and(|written| written == [WriteOutcome::Applied])
             || read(store, id).await.as_ref() == Some(next)
         {
             return;
         }
-        assert!(started.elapsed() < PATIENCE, "it was not written in {} s", PATIENCE.as_secs());
+        assert!(started.elapsed() < REQUEST_TIMEOUT, "it was not written in {} s", REQUEST_TIMEOUT.as_secs());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -394,7 +394,7 @@ impl Load {
         // Twice, with writes between them: the first look may come before the next write of a session.
         for _ in 0..2 {
             while self.open.iter().any(|open| open.load(Ordering::Relaxed) > 0) {
-                assert!(started.elapsed() < PATIENCE, "some writes are of unknown fate for good");
+                assert!(started.elapsed() < REQUEST_TIMEOUT, "some writes are of unknown fate for good");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             self.more(1_000).await;
@@ -410,7 +410,7 @@ impl Load {
     pub async fn more(&self, count: u64) {
         let (started, target) = (Instant::now(), self.acknowledged() + count);
         while self.acknowledged() < target {
-            assert!(started.elapsed() < PATIENCE, "{} of {target} writes", self.acknowledged());
+            assert!(started.elapsed() < REQUEST_TIMEOUT, "{} of {target} writes", self.acknowledged());
             assert!(self.writers.iter().all(|writer| !writer.is_finished()), "a writer has failed");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -456,10 +456,11 @@ impl Writer {
         while !stop.load(Ordering::Relaxed) {
             let (mut written, mut unknown) = (0, 0);
             let (open, known): (Vec<_>, Vec<_>) = self.sessions.iter_mut().partition(|session| session.open);
-            let changes: Vec<Change> = known.iter().map(|session| session.step()).collect();
-            let answers = self.store.write(&changes).await.unwrap_or_else(|_| vec![Written::Unknown; changes.len()]);
+            let changes: Vec<ConditionalWrite> = known.iter().map(|session| session.step()).collect();
+            let answers =
+                self.store.write(&changes).await.unwrap_or_else(|_| vec![WriteOutcome::Unknown; changes.len()]);
             for ((session, change), answer) in known.into_iter().zip(changes).zip(answers) {
-                if answer == Written::Yes {
+                if answer == WriteOutcome::Applied {
                     session.is_at(Some(change.next));
                     written += 1;
                 } else {
@@ -485,7 +486,7 @@ impl Writer {
 }
 
 impl Loaded {
-    fn step(&self) -> Change {
+    fn step(&self) -> ConditionalWrite {
         let next = self.session.as_ref().map_or_else(fresh, |session| linked(session, "identifier-5b7e"));
         change(&self.id, self.session.as_ref(), &next)
     }

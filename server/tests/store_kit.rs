@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use midsession::AnySession;
 use midsession::testing::conformance::store::{Change as KitChange, Driver, Rule};
-use midsession_server::{Change, Store, Written};
+use midsession_server::{ConditionalWrite, Store, WriteOutcome};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -48,18 +49,16 @@ impl<S: Store> Driver for Kit<'_, S> {
 }
 
 async fn write<S: Store>(store: &S, changes: &[KitChange]) -> Result<Vec<bool>, String> {
-    let change = |change: &KitChange| Change {
-        id: change.id.clone(),
-        expected: change.expected,
-        glanced: None,
-        next: serde_json::from_str(&change.record).unwrap(),
+    let change = |change: &KitChange| {
+        ConditionalWrite::new(&*change.id, change.expected, serde_json::from_str::<AnySession>(&change.record).unwrap())
     };
-    let changes: Vec<Change> = changes.iter().map(change).collect();
+    let changes: Vec<ConditionalWrite> = changes.iter().map(change).collect();
     let written = store.write(&changes).await.map_err(|error| error.to_string())?;
     let was_written = |written| match written {
-        Written::Yes => Ok(true),
-        Written::No => Ok(false),
-        Written::Unknown => Err("the fate of a write is unknown".to_owned()),
+        WriteOutcome::Applied => Ok(true),
+        WriteOutcome::Conflict => Ok(false),
+        WriteOutcome::Refused => Err("a write was refused".to_owned()),
+        WriteOutcome::Unknown => Err("the fate of a write is unknown".to_owned()),
     };
     written.into_iter().map(was_written).collect()
 }

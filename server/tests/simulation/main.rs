@@ -21,8 +21,8 @@ const BUGS: [Bug; 8] = [
     Bug::SwappedAnswers,
     Bug::UnknownTakenForFailure,
     Bug::SwappedReads,
-    Bug::ReadsAtAGlance,
-    Bug::GlancedRevisionAlone,
+    Bug::WeakReads,
+    Bug::WeakReadRevisionAlone,
 ];
 
 #[test]

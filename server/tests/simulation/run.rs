@@ -9,7 +9,7 @@ use axum::http::{self, header};
 use fastrand::Rng;
 use http_body_util::BodyExt;
 use midsession::{AnySession, CommType, DuplicatePolicy, DuplicateScope, LinkRequest, Session};
-use midsession_server::{App, Change, Clock, Limits, Sessions, Token, Tokens, router};
+use midsession_server::{App, Clock, ConditionalWrite, Limits, Sessions, Token, Tokens, router};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout};
@@ -71,7 +71,7 @@ struct World {
 struct Server {
     router: Router,
     sessions: Sessions<SimulatedStore>,
-    patience: Duration,
+    request_timeout: Duration,
     clock: Arc<Mutex<Vec<(Duration, OffsetDateTime)>>>,
 }
 
@@ -102,12 +102,13 @@ impl World {
             let shown = Arc::new(Mutex::new(Vec::new()));
             let offset = time::Duration::milliseconds(self.random.i64(-3_000..3_000));
             let clock = clock(offset, shown.clone());
-            let limits = Limits { lanes: self.random.usize(1..3), batch: self.random.usize(1..6), ..Limits::default() };
+            let limits =
+                Limits { shards: self.random.usize(1..3), batch: self.random.usize(1..6), ..Limits::default() };
             let sessions = Sessions::start(store, self.policy, clock, limits);
             let token = Token::new(TOKEN).unwrap();
             let tokens = Tokens::new([token]);
             let router = router(App { sessions: sessions.clone(), tokens, public_docs: false });
-            self.servers.push(Server { router, sessions, patience: limits.patience, clock: shown });
+            self.servers.push(Server { router, sessions, request_timeout: limits.request_timeout, clock: shown });
         }
         self
     }
@@ -139,7 +140,7 @@ impl World {
         for (server, mut done) in done {
             let server = &self.servers[server];
             seen.count(&done.operation);
-            done.check_deadline(server.patience)?;
+            done.check_deadline(server.request_timeout)?;
             done.check_log(&lines, &writes)?;
             let in_time = |at: Duration| {
                 done.operation.invoked <= at && (done.operation.reply.is_none() || at <= done.operation.returned)
@@ -149,7 +150,7 @@ impl World {
             histories[IDS.iter().position(|id| *id == done.id).unwrap()].push(done.operation);
         }
         for (id, operations) in IDS.iter().zip(&histories) {
-            let written = writes.iter().filter(|change| change.id == *id).map(|change| change.next.clone()).collect();
+            let written = writes.iter().filter(|change| *change.id == **id).map(|change| change.next.clone()).collect();
             let first = AnySession::from(Session::start(CommType::Chat));
             let history = History { policy: self.policy, first, operations, last: self.database.session(id), written };
             if !history.is_linearizable() {
@@ -173,16 +174,16 @@ impl Seen {
 }
 
 impl Done {
-    fn check_deadline(&self, patience: Duration) -> Result<(), String> {
+    fn check_deadline(&self, request_timeout: Duration) -> Result<(), String> {
         let took = self.operation.returned.saturating_sub(self.operation.invoked);
-        if self.operation.returned != Duration::MAX && took > patience + Duration::from_millis(50) {
+        if self.operation.returned != Duration::MAX && took > request_timeout + Duration::from_millis(50) {
             return Err(format!("{} was answered after {took:?}", self.request_id));
         }
         Ok(())
     }
 
     /// Every request has a line, and an accepted link has one that says so; whoever is found in the database has one, too.
-    fn check_log(&self, lines: &[Value], writes: &[Change]) -> Result<(), String> {
+    fn check_log(&self, lines: &[Value], writes: &[ConditionalWrite]) -> Result<(), String> {
         let own: Vec<_> = lines.iter().filter(|line| line["request_id"] == self.request_id.as_str()).collect();
         let accepted = own.iter().any(|line| {
             ["first", "unchanged", "refreshed", "relinked"].iter().any(|change| line["outcome"] == *change)
@@ -232,11 +233,12 @@ async fn requests(client: usize, mut random: Rng, servers: Arc<Vec<Router>>, sta
             2..6 => Request::Show,
             _ => link(["person-1", "person-2"][random.usize(..2)], &name),
         };
-        let patience = if random.u8(..10) == 0 { Duration::from_millis(random.u64(..200)) } else { Duration::MAX };
+        let request_timeout =
+            if random.u8(..10) == 0 { Duration::from_millis(random.u64(..200)) } else { Duration::MAX };
         let invoked = started.elapsed();
         // In a task of its own, as `serve` does it: it is finished though its client goes away.
         let call = tokio::spawn(servers[server].clone().oneshot(http_request(&request, id, &request_id)));
-        let reply = match timeout(patience, call).await {
+        let reply = match timeout(request_timeout, call).await {
             Ok(response) => Some(reply(response.unwrap().unwrap()).await),
             Err(_) => None,
         };

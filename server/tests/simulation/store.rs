@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use midsession::AnySession;
-use midsession_server::{Change, Found, Store, StoreError, Written};
+use midsession_server::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
 use tokio::time::sleep;
 
 /// The database that the servers of a run share. It holds the stored form, and keeps every write.
 #[derive(Default)]
 pub struct Database {
     rows: Mutex<HashMap<String, (u64, String)>>,
-    writes: Mutex<Vec<Change>>,
-    /// What a glance may show in place of what is stored: what was stored before, and what was never made durable.
+    writes: Mutex<Vec<ConditionalWrite>>,
+    /// What a weak read may show in place of what is stored: what was stored before, and what was never made durable.
     ghosts: Mutex<HashMap<String, AnySession>>,
 }
 
@@ -30,18 +30,18 @@ impl Database {
     }
 
     /// Every write that was made, in order.
-    pub fn writes(&self) -> Vec<Change> {
+    pub fn writes(&self) -> Vec<ConditionalWrite> {
         lock(&self.writes).clone()
     }
 
-    fn apply(&self, change: &Change, condition: Condition) -> bool {
+    fn apply(&self, change: &ConditionalWrite, condition: Condition) -> bool {
         let mut rows = lock(&self.rows);
-        let stored = rows.get(&change.id);
+        let stored = rows.get(&*change.id);
         let revision_stands = stored.map(|(revision, _)| *revision) == change.expected;
-        let stands = match (condition, &change.glanced) {
+        let stands = match (condition, &change.weakly_read) {
             (Condition::None, _) => true,
-            (Condition::Whole, Some(glanced)) => {
-                stored.is_some_and(|(_, record)| *record == serde_json::to_string(glanced).unwrap())
+            (Condition::Whole, Some(expected)) => {
+                stored.is_some_and(|(_, record)| *record == serde_json::to_string(expected).unwrap())
             }
             (Condition::Whole | Condition::Revision, _) => revision_stands,
         };
@@ -49,10 +49,10 @@ impl Database {
             return false;
         }
         if let Some((_, record)) = stored {
-            lock(&self.ghosts).insert(change.id.clone(), serde_json::from_str(record).unwrap());
+            lock(&self.ghosts).insert(change.id.to_string(), serde_json::from_str(record).unwrap());
         }
         let record = serde_json::to_string(&change.next).unwrap();
-        rows.insert(change.id.clone(), (change.next.revision(), record));
+        rows.insert(change.id.to_string(), (change.next.revision(), record));
         lock(&self.writes).push(change.clone());
         true
     }
@@ -85,29 +85,29 @@ pub enum Bug {
     UnknownTakenForFailure,
     /// Gives one id what is stored under another.
     SwappedReads,
-    /// Reads what may be no longer current, or never durable, as a glance may.
-    ReadsAtAGlance,
-    /// Writes after a glance if the revision stands, though it may be that of another session.
-    GlancedRevisionAlone,
+    /// Reads what may be no longer current, or never durable, as a weak read may.
+    WeakReads,
+    /// Writes after a weak read if the revision stands, though it may be that of another session.
+    WeakReadRevisionAlone,
 }
 
 /// One server's connection to the database.
 pub struct SimulatedStore {
     database: Arc<Database>,
     random: Mutex<Rng>,
-    /// Whether it has glances.
-    glances: bool,
+    /// Whether it has has_weak_reads.
+    has_weak_reads: bool,
     bug: Option<Bug>,
 }
 
 impl SimulatedStore {
     pub fn new(database: Arc<Database>, mut random: Rng, bug: Option<Bug>) -> Self {
-        let glances = random.bool();
-        Self { database, random: Mutex::new(random), glances, bug }
+        let has_weak_reads = random.bool();
+        Self { database, random: Mutex::new(random), has_weak_reads, bug }
     }
 
-    /// Of each id what a glance shows.
-    fn glimpses(&self, ids: &[&str]) -> Vec<Found> {
+    /// Of each id what a weak read shows.
+    fn weakly_read(&self, ids: &[&str]) -> Vec<ReadOutcome> {
         let ghost = |id: &str| lock(&self.database.ghosts).get(id).cloned().filter(|_| self.chance(20));
         ids.iter().map(|id| Ok(ghost(id).or_else(|| self.database.session(id)))).collect()
     }
@@ -115,7 +115,7 @@ impl SimulatedStore {
     fn condition(&self) -> Condition {
         match self.bug {
             Some(Bug::WriteWithoutCondition) => Condition::None,
-            Some(Bug::GlancedRevisionAlone) => Condition::Revision,
+            Some(Bug::WeakReadRevisionAlone) => Condition::Revision,
             _ => Condition::Whole,
         }
     }
@@ -137,7 +137,7 @@ impl SimulatedStore {
         lock(&self.random).u64(..100) < percent
     }
 
-    fn write_one(&self, change: &Change) -> Written {
+    fn write_one(&self, change: &ConditionalWrite) -> WriteOutcome {
         match self.bug {
             Some(Bug::AnswerBeforeTheCommit) if self.chance(50) => {
                 let (database, change) = (self.database.clone(), change.clone());
@@ -145,16 +145,16 @@ impl SimulatedStore {
                     sleep(Duration::from_millis(30)).await;
                     database.apply(&change, Condition::Whole);
                 });
-                return Written::Yes;
+                return WriteOutcome::Applied;
             }
             _ => {}
         }
         let written = self.database.apply(change, self.condition());
-        if written || self.bug == Some(Bug::DroppedLoser) { Written::Yes } else { Written::No }
+        if written || self.bug == Some(Bug::DroppedLoser) { WriteOutcome::Applied } else { WriteOutcome::Conflict }
     }
 
     /// The same outcome with less said about it: the write is made, or not, or a little later.
-    fn write_in_doubt(&self, change: &Change) -> Written {
+    fn write_unknown(&self, change: &ConditionalWrite) -> WriteOutcome {
         let (choice, millis) = {
             let mut random = lock(&self.random);
             (random.u8(..3), random.u64(..2_000))
@@ -171,22 +171,22 @@ impl SimulatedStore {
                 });
             }
             _ => {
-                lock(&self.database.ghosts).insert(change.id.clone(), change.next.clone());
+                lock(&self.database.ghosts).insert(change.id.to_string(), change.next.clone());
             }
         }
-        if self.bug == Some(Bug::UnknownTakenForFailure) { Written::No } else { Written::Unknown }
+        if self.bug == Some(Bug::UnknownTakenForFailure) { WriteOutcome::Conflict } else { WriteOutcome::Unknown }
     }
 }
 
 impl Store for SimulatedStore {
-    async fn read(&self, ids: &[&str]) -> Result<Vec<Found>, StoreError> {
+    async fn read(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
         self.delay().await;
         if self.chance(4) {
             return Err(StoreError::new("simulated"));
         }
-        let mut found: Vec<Found> = ids.iter().map(|id| Ok(self.database.session(id))).collect();
-        if self.bug == Some(Bug::ReadsAtAGlance) {
-            found = self.glimpses(ids);
+        let mut found: Vec<ReadOutcome> = ids.iter().map(|id| Ok(self.database.session(id))).collect();
+        if self.bug == Some(Bug::WeakReads) {
+            found = self.weakly_read(ids);
         }
         if self.bug == Some(Bug::SwappedReads) {
             found.reverse();
@@ -195,36 +195,36 @@ impl Store for SimulatedStore {
         Ok(found)
     }
 
-    async fn glance(&self, ids: &[&str]) -> Result<Option<Vec<Found>>, StoreError> {
-        if !self.glances {
+    async fn read_weak(&self, ids: &[&str]) -> Result<Option<Vec<ReadOutcome>>, StoreError> {
+        if !self.has_weak_reads {
             return Ok(None);
         }
         self.delay().await;
         if self.chance(4) {
             return Err(StoreError::new("simulated"));
         }
-        let glimpses = self.glimpses(ids);
+        let weakly_read = self.weakly_read(ids);
         self.delay().await;
-        Ok(Some(glimpses))
+        Ok(Some(weakly_read))
     }
 
-    async fn write(&self, changes: &[Change]) -> Result<Vec<Written>, StoreError> {
+    async fn write(&self, changes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
         self.delay().await;
         if self.chance(4) {
             return Err(StoreError::new("simulated, and nothing written"));
         }
         if self.chance(6) {
             for change in changes {
-                self.write_in_doubt(change);
+                self.write_unknown(change);
             }
             if self.bug == Some(Bug::UnknownTakenForFailure) {
-                return Ok(vec![Written::No; changes.len()]);
+                return Ok(vec![WriteOutcome::Conflict; changes.len()]);
             }
             return Err(StoreError::new("simulated, and some of it written"));
         }
-        let mut written: Vec<Written> = changes
+        let mut written: Vec<WriteOutcome> = changes
             .iter()
-            .map(|change| if self.chance(5) { self.write_in_doubt(change) } else { self.write_one(change) })
+            .map(|change| if self.chance(5) { self.write_unknown(change) } else { self.write_one(change) })
             .collect();
         if self.bug == Some(Bug::SwappedAnswers) {
             written.reverse();

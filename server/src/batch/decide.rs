@@ -1,0 +1,110 @@
+//! The decisions of a batch: pure, and on one session after the other.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use midsession::{Answer, AnySession, DuplicatePolicy, apply_link};
+use time::OffsetDateTime;
+
+use super::carryover::Carryover;
+use super::command::{Command, Outcome, SubmitError};
+use super::task::Task;
+use crate::store::{ConditionalWrite, SessionChange};
+
+/// Tells the time: the machine's in the server, any in a test.
+pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
+
+/// The commands of a batch on one session, decided, and the write on which their answers wait.
+pub(super) struct Decision {
+    pub(super) write: ConditionalWrite,
+    pub(super) tasks: Vec<(Task, Outcome)>,
+}
+
+/// Decides by a policy and a clock.
+pub(super) struct Decider {
+    pub(super) policy: DuplicatePolicy,
+    pub(super) clock: Clock,
+}
+
+impl Decider {
+    /// Decides the commands on one session one after the other. Those that leave it as it is stored are answered, but not
+    /// after a weak read: those are left to be decided once more.
+    pub(super) fn decide(
+        &self,
+        tasks: Vec<Task>,
+        stored: Option<&AnySession>,
+        mut weak: Option<&mut Carryover>,
+    ) -> Option<Decision> {
+        let mut next: Option<AnySession> = None;
+        let (mut waiting, mut changes) = (Vec::new(), Vec::new());
+        let mut id = None;
+        for task in tasks.into_iter().filter_map(|task| task.resolve(stored)) {
+            let current = next.as_ref().or(stored);
+            let decided = catch_unwind(AssertUnwindSafe(|| self.decide_one(&task.command, current)));
+            match decided {
+                Ok((outcome, change)) if change.is_some() || next.is_some() => {
+                    if let Some((session, change)) = change {
+                        next = Some(session);
+                        changes.push(change);
+                    }
+                    id.get_or_insert_with(|| task.id.clone());
+                    waiting.push((task, outcome));
+                }
+                // An earlier write may still be made, against what was decided now.
+                _ if !task.attempts.is_empty() => {
+                    task.answer(Err(SubmitError::unknown("an earlier write may still come")));
+                }
+                Err(_) => task.answer(Err(SubmitError::Panicked)),
+                Ok((outcome, _)) => match &mut weak {
+                    Some(carryover) => carryover.read_durably(task),
+                    None => task.answer(Ok(outcome)),
+                },
+            }
+        }
+        let (expected, weakly_read) = (stored.map(AnySession::revision), stored.filter(|_| weak.is_some()).cloned());
+        let write = ConditionalWrite { id: id?, expected, weakly_read, next: next?, changes };
+        Some(Decision { write, tasks: waiting })
+    }
+
+    /// What becomes of the session, if anything.
+    fn decide_one(
+        &self,
+        command: &Command,
+        session: Option<&AnySession>,
+    ) -> (Outcome, Option<(AnySession, SessionChange)>) {
+        let now = (self.clock)();
+        let of_type = |comm_type| session.filter(|session| session.comm_type() == comm_type);
+        match command {
+            Command::Start(new) if session.is_none() => {
+                (Outcome::Started, Some((new.clone().into(), SessionChange::Started)))
+            }
+            Command::Start(_) => (Outcome::IdTaken, None),
+            Command::Link(request) => {
+                let decision = apply_link(session, request, &self.policy, now);
+                let answer = Answer::from(&decision);
+                match decision {
+                    Ok(accepted) => {
+                        let change = accepted.change();
+                        let linked = (accepted.into_session().into(), SessionChange::Linked(change));
+                        (Outcome::Link(answer, Ok(change)), Some(linked))
+                    }
+                    Err(error) => (Outcome::Link(answer, Err(error)), None),
+                }
+            }
+            Command::End(comm_type) => match of_type(*comm_type) {
+                None => (Outcome::NotFound, None),
+                Some(AnySession::Ended(_)) => (Outcome::Ended, None),
+                Some(active) => (Outcome::Ended, Some((active.clone().end(now), SessionChange::Ended))),
+            },
+            Command::Erase(comm_type) => match of_type(*comm_type) {
+                None => (Outcome::NotFound, None),
+                Some(AnySession::Active(_)) => (Outcome::StillActive, None),
+                Some(AnySession::Ended(ended)) => {
+                    let erased = ended.clone().erase();
+                    let changed = erased != *ended;
+                    (Outcome::Erased, changed.then(|| (erased.into(), SessionChange::Erased)))
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The stores that were built in, each behind the cargo feature of its name.
+
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+/// How the URL of a database begins that one of them takes, in words.
+pub fn schemes() -> String {
+    let engines = [
+        (cfg!(feature = "sqlite"), "sqlite://"),
+        (cfg!(feature = "postgres"), "postgres://"),
+        (cfg!(feature = "redis"), "redis://"),
+    ];
+    let built: Vec<_> = engines.into_iter().filter(|(built, _)| *built).map(|(_, scheme)| scheme).collect();
+    built.join(" or ")
+}

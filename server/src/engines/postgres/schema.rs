@@ -1,0 +1,99 @@
+//! The tables: made if they are not there, and looked at before they are used.
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSqlOwned, Type};
+
+use super::error::PostgresOpenError;
+use super::failure::Failure;
+use super::pool::{Connection, Parameter};
+
+/// What each version of the schema adds to the one before. Append to it. In databases of the server's first release
+/// `id` has the database's own collation, which does for equality.
+const SCHEMA: [&str; 1] =
+    ["CREATE TABLE sessions (id TEXT COLLATE \"C\" PRIMARY KEY, revision BIGINT NOT NULL, record TEXT NOT NULL)"];
+
+/// Any number will do that no one else takes for an advisory lock.
+const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7310582946120335)";
+
+const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS midsession_schema (version BIGINT PRIMARY KEY)";
+const EXISTS: &str = "SELECT to_regclass('midsession_schema') IS NOT NULL";
+const LATEST: &str = "SELECT COALESCE(MAX(version), 0) FROM midsession_schema";
+const DONE: &str = "INSERT INTO midsession_schema (version) VALUES ($1)";
+
+const TABLE: &str = "SELECT has_table_privilege(t.oid, 'SELECT'), has_table_privilege(t.oid, 'INSERT'), \
+                     has_column_privilege(t.oid, 'revision', 'UPDATE') AND has_column_privilege(t.oid, 'record', 'UPDATE'), \
+                     COALESCE(c.collisdeterministic, true), t.relpersistence = 'u', \
+                     current_setting('server_encoding'), current_setting('synchronous_commit'), current_setting('fsync') \
+                     FROM pg_class t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = 'id' \
+                     LEFT JOIN pg_collation c ON c.oid = a.attcollation WHERE t.oid = to_regclass('sessions')";
+
+/// Makes the schema this server's, if it is not.
+pub(super) async fn prepare(connection: &Connection) -> Result<(), Failure> {
+    if is_current(connection).await? {
+        return Ok(());
+    }
+    let done = migrate(connection).await;
+    let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = connection.client.batch_execute(end).await;
+    match done {
+        Err(failure) if failure.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            Err(PostgresOpenError::NoTables.into())
+        }
+        Err(failure) => Err(failure),
+        Ok(()) => Ok(ended?),
+    }
+}
+
+async fn is_current(connection: &Connection) -> Result<bool, Failure> {
+    if !one(connection, EXISTS).await? {
+        return Ok(false);
+    }
+    let found: i64 = one(connection, LATEST).await?;
+    let known = SCHEMA.len().try_into().unwrap_or(i64::MAX);
+    if found > known { Err(PostgresOpenError::Newer.into()) } else { Ok(found == known) }
+}
+
+/// In one transaction that any other server at its start waits for, and that is left open.
+async fn migrate(connection: &Connection) -> Result<(), Failure> {
+    connection.begin().await?;
+    connection.client.batch_execute(&format!("{SCHEMA_LOCK}; {VERSIONS}")).await?;
+    let found: i64 = one(connection, LATEST).await?;
+    for (version, statement) in (1_i64..).zip(SCHEMA).filter(|(version, _)| *version > found) {
+        connection.client.batch_execute(statement).await?;
+        let parameters: [Parameter<'_>; 1] = [(&version, Type::INT8)];
+        connection.client.execute_typed(DONE, &parameters).await?;
+    }
+    Ok(())
+}
+
+/// Refuses tables that this user cannot use, or that would mix sessions up; warns of those that may lose them.
+pub(super) async fn inspect(connection: &Connection) -> Result<(), Failure> {
+    let row = connection.client.query_typed_opt(TABLE, &[]).await?.ok_or(PostgresOpenError::NoTables)?;
+    for (at, right) in ["SELECT", "INSERT", "UPDATE"].into_iter().enumerate() {
+        if !row.try_get(at)? {
+            return Err(PostgresOpenError::Right(right).into());
+        }
+    }
+    let (deterministic, unlogged): (bool, bool) = (row.try_get(3)?, row.try_get(4)?);
+    let (encoding, commit, fsync): (&str, &str, &str) = (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
+    if !deterministic {
+        return Err(PostgresOpenError::Collation.into());
+    }
+    if !["UTF8", "SQL_ASCII"].contains(&encoding) {
+        return Err(PostgresOpenError::Encoding.into());
+    }
+    if unlogged {
+        tracing::warn!("the table sessions is UNLOGGED: a crash of the database empties it");
+    }
+    if commit == "off" {
+        tracing::warn!("synchronous_commit is off: a crash of the database loses links that were answered 202");
+    }
+    if fsync == "off" {
+        tracing::warn!("fsync is off: a crash of the database's machine loses links that were answered 202");
+    }
+    Ok(())
+}
+
+async fn one<T: FromSqlOwned>(connection: &Connection, query: &str) -> Result<T, Failure> {
+    Ok(connection.client.query_typed_one(query, &[]).await?.try_get(0)?)
+}

@@ -1,0 +1,287 @@
+//! A client's socket that gives a client only so much time, in either direction.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::limits::ConnectionLimits;
+
+/// How much is read, and thrown away, of a client that was refused.
+const DRAIN_MAX_BYTES: usize = 1024 * 1024;
+/// How long it is waited for more of that.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// Where a connection is between two requests. Its service sets it, and its socket reads it: hyper tells neither.
+#[derive(Clone, Default)]
+pub(crate) struct Phase(Arc<AtomicU8>);
+
+impl Phase {
+    /// The next request's head has not come yet, or not all of it.
+    const WAITING: u8 = 0;
+    /// A request is being answered.
+    const HANDLING: u8 = 1;
+    /// The answer is there, and is being sent.
+    const ANSWERED: u8 = 2;
+
+    pub(crate) fn handling(&self) {
+        self.0.store(Self::HANDLING, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answered(&self) {
+        self.0.store(Self::ANSWERED, Ordering::Relaxed);
+    }
+
+    /// Whether the answer was there, and so is sent now.
+    fn sent(&self) -> bool {
+        self.0.compare_exchange(Self::ANSWERED, Self::WAITING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == Self::WAITING
+    }
+}
+
+/// The socket. Reads and writes fail with `TimedOut` when their time is over, and hyper then drops the connection.
+///
+/// - Between two requests the client may be idle for a time, and has another for the head once its first byte came.
+///   hyper has one time for both.
+/// - A write that the client does not take holds for a time: hyper would wait for ever.
+///
+/// hyper refuses by itself what is no HTTP, and without a body. It leaves no other place to give those answers one.
+pub(crate) struct Connection<IO> {
+    io: IO,
+    /// What is left to send of our words for hyper's refusal.
+    refusal: Option<&'static [u8]>,
+    /// What is still read of a client that was refused: it would not see the answer otherwise.
+    drain: usize,
+    phase: Phase,
+    limits: ConnectionLimits,
+    reading: Timer,
+    head_began: bool,
+    writing: Timer,
+}
+
+impl<IO> Connection<IO> {
+    pub(crate) fn new(io: IO, phase: Phase, limits: ConnectionLimits) -> Self {
+        let (reading, writing) = (Timer::default(), Timer::default());
+        Self { io, refusal: None, drain: DRAIN_MAX_BYTES, phase, limits, reading, head_began: false, writing }
+    }
+
+    /// What a write came to; time runs while it is pending.
+    fn written<T>(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if poll.is_pending() {
+            return self.writing.poll(context, self.limits.write).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.writing.stop();
+        poll
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+    fn poll_refusal(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest @ [_, ..]) = self.refusal {
+            let poll = Pin::new(&mut self.io).poll_write(context, rest);
+            let sent = ready!(self.written(context, poll))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.refusal = rest.get(sent..);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [0; 4096];
+        while self.drain > 0 {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.io).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.drain = self.drain.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.reading.poll(context, DRAIN_TIME),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Our words for a refusal of hyper's, which is a whole answer without a body.
+fn refusal(bytes: &[u8]) -> Option<&'static [u8]> {
+    macro_rules! refusal {
+        ($status:literal, $body:literal, $length:literal) => {
+            concat!(
+                "HTTP/1.1 ",
+                $status,
+                "\r\ncontent-type: application/json\r\ncache-control: no-store\r\n",
+                "connection: close\r\ncontent-length: ",
+                $length,
+                "\r\n\r\n",
+                $body,
+            )
+        };
+    }
+    let refusal = match bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)? {
+        b"400" => refusal!("400 Bad Request", r#"{"message":"Bad Request"}"#, "25"),
+        b"414" => refusal!("414 URI Too Long", r#"{"message":"URI Too Long"}"#, "26"),
+        b"431" => {
+            refusal!("431 Request Header Fields Too Large", r#"{"message":"Request Header Fields Too Large"}"#, "45")
+        }
+        _ => return None,
+    };
+    Some(refusal.as_bytes())
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let poll = Pin::new(&mut this.io).poll_read(context, buffer);
+        if !this.phase.is_waiting() {
+            return poll;
+        }
+        match poll {
+            Poll::Pending => {
+                let time = if this.head_began { this.limits.head } else { this.limits.idle };
+                ready!(this.reading.poll(context, time));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            Poll::Ready(_) => {
+                if buffer.filled().len() > before && !this.head_began {
+                    this.head_began = true;
+                    this.reading.stop();
+                }
+                poll
+            }
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        // No request is being answered, so this is hyper's own.
+        if this.phase.is_waiting()
+            && this.refusal.is_none()
+            && let Some(refusal) = refusal(bytes)
+        {
+            this.refusal = Some(refusal);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let poll = Pin::new(&mut this.io).poll_write(context, bytes);
+        this.written(context, poll)
+    }
+
+    /// hyper flushes when it has nothing more to send.
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_refusal(context))?;
+        let poll = Pin::new(&mut this.io).poll_flush(context);
+        if poll.is_ready() && this.phase.sent() {
+            this.head_began = false;
+            this.reading.stop();
+        }
+        this.written(context, poll)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_refusal(context))?;
+        let poll = Pin::new(&mut this.io).poll_shutdown(context);
+        ready!(this.written(context, poll))?;
+        if this.refusal.is_some() {
+            ready!(this.poll_drain(context));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Runs from the first time that it is asked until it is stopped. It is made once a connection: most never need it.
+#[derive(Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    runs: bool,
+}
+
+impl Timer {
+    fn poll(&mut self, context: &mut Context<'_>, time: Duration) -> Poll<()> {
+        let start = !std::mem::replace(&mut self.runs, true);
+        // A time beyond all calendars never ends.
+        let Some(deadline) = Instant::now().checked_add(time) else { return Poll::Pending };
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if start {
+            sleep.as_mut().reset(deadline);
+        }
+        sleep.as_mut().poll(context)
+    }
+
+    fn stop(&mut self) {
+        self.runs = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const LIMITS: ConnectionLimits = ConnectionLimits {
+        connections: 1,
+        idle: Duration::from_secs(75),
+        head: Duration::from_secs(10),
+        write: Duration::from_secs(10),
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_client_and_an_unfinished_head_have_times_of_their_own() {
+        let (mut client, server) = duplex(64);
+        let phase = Phase::default();
+        let mut server = Connection::new(server, phase.clone(), LIMITS);
+        let started = Instant::now();
+        assert!(server.read_u8().await.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
+        assert_eq!(started.elapsed().as_secs(), 75);
+
+        let mut server = Connection::new(server.io, phase.clone(), LIMITS);
+        client.write_all(b"GET").await.unwrap();
+        server.read_exact(&mut [0; 3]).await.unwrap();
+        let began = Instant::now();
+        sleep(Duration::from_secs(1)).await;
+        assert!(timeout(Duration::from_secs(4), server.read_u8()).await.is_err());
+        client.write_all(b" ").await.unwrap();
+        server.read_u8().await.unwrap();
+        assert!(server.read_u8().await.is_err(), "a byte now and then does not prolong it");
+        assert!((10..=12).contains(&began.elapsed().as_secs()));
+
+        let mut server = Connection::new(server.io, phase.clone(), LIMITS);
+        phase.handling();
+        assert!(timeout(Duration::from_secs(999), server.read_u8()).await.is_err(), "a body's time is not ours");
+        phase.answered();
+        server.flush().await.unwrap();
+        assert!(timeout(Duration::from_secs(74), server.read_u8()).await.is_err());
+        assert!(timeout(Duration::from_secs(2), server.read_u8()).await.is_ok(), "idle again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_given_up() {
+        let (mut client, server) = duplex(64);
+        let mut server = Connection::new(server, Phase::default(), LIMITS);
+        let started = Instant::now();
+        let written = async { server.write_all(&[0; 100]).await };
+        let reading = async {
+            sleep(Duration::from_secs(9)).await;
+            client.read_exact(&mut [0; 10]).await.unwrap();
+        };
+        let (written, ()) = tokio::join!(written, reading);
+        assert!(written.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
+        assert_eq!(started.elapsed().as_secs(), 19, "what it takes starts the time again");
+    }
+}

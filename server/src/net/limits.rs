@@ -1,0 +1,23 @@
+use std::time::Duration;
+
+/// What clients may take of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// How many connections are open at once. Those beyond it wait in the kernel's queue until another closes.
+    pub connections: usize,
+    /// How long a connection may be idle between two requests. It is best longer than that of a proxy before the server,
+    /// so that it is the proxy that closes, and no request meets a closed connection.
+    pub idle: Duration,
+    /// How long a client may take over a request's head, from its first byte on.
+    pub head: Duration,
+    /// How long a client may leave an answer unread.
+    pub write: Duration,
+}
+
+impl Default for ConnectionLimits {
+    /// 512 connections, 75 s idle, 10 s for a head, 10 s for an answer.
+    fn default() -> Self {
+        let (idle, head, write) = (Duration::from_secs(75), Duration::from_secs(10), Duration::from_secs(10));
+        Self { connections: 512, idle, head, write }
+    }
+}
