@@ -46,7 +46,7 @@ pub async fn every_case_is_answered<S: Store + Clone>(clear: impl AsyncFn(), sto
         let own = case.session.iter().map(|session| (case.session_id(), session));
         let others = case.others.iter().map(|(id, session)| (id.as_str(), session));
         for (id, session) in own.chain(others) {
-            let change = ConditionalWrite::new(&*id, None, session.clone());
+            let change = ConditionalWrite::new(id, None, session.clone());
             assert_eq!(store.write(&[change]).await.unwrap(), [WriteOutcome::Applied]);
         }
         for request in case.in_a_row() {

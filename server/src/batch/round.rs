@@ -75,7 +75,9 @@ impl<S: Store> Batches<S> {
                     }
                 }
                 Err(UnreadableRecord::NoSession(_)) if weak => {
-                    tasks.into_iter().for_each(|task| carryover.read_durably(task));
+                    for task in tasks {
+                        carryover.read_durably(task);
+                    }
                 }
                 Err(UnreadableRecord::NoSession(error)) => {
                     let unreadable = SubmitError::Unreadable(error.to_string());
@@ -99,20 +101,30 @@ impl<S: Store> Batches<S> {
             Ok(outcomes) => {
                 for ((write, tasks), outcome) in writes.iter().zip(waiting).zip(outcomes) {
                     match outcome {
-                        WriteOutcome::Applied => tasks.into_iter().for_each(|(task, outcome)| task.answer(Ok(outcome))),
+                        WriteOutcome::Applied => {
+                            for (task, outcome) in tasks {
+                                task.answer(Ok(outcome));
+                            }
+                        }
                         WriteOutcome::Conflict => {
-                            tasks.into_iter().for_each(|(task, _)| carryover.conflict(write, task))
+                            for (task, _) in tasks {
+                                carryover.conflict(write, task);
+                            }
                         }
                         WriteOutcome::Refused => {
                             let error = StoreError::nothing_written("it refused this write");
-                            tasks.into_iter().for_each(|(task, _)| carryover.fail(task, &error));
+                            for (task, _) in tasks {
+                                carryover.fail(task, &error);
+                            }
                         }
                         WriteOutcome::Unknown => carryover.look_up(write, tasks),
                     }
                 }
             }
             Err(error) if error.nothing_was_written() => {
-                waiting.into_iter().flatten().for_each(|(task, _)| carryover.fail(task, &error));
+                for (task, _) in waiting.into_iter().flatten() {
+                    carryover.fail(task, &error);
+                }
             }
             Err(_) => writes.iter().zip(waiting).for_each(|(write, tasks)| carryover.look_up(write, tasks)),
         }

@@ -95,7 +95,7 @@ pub enum Bug {
 pub struct SimulatedStore {
     database: Arc<Database>,
     random: Mutex<Rng>,
-    /// Whether it has has_weak_reads.
+    /// Whether it offers weak reads.
     has_weak_reads: bool,
     bug: Option<Bug>,
 }
