@@ -75,7 +75,7 @@ async fn purge_batch<S: ListIds>(
         let of = |wanted| outcomes.iter().filter(|&&outcome| outcome == wanted).count() as u64;
         report.erased += of(WriteOutcome::Applied);
         // Whoever was first has erased it: nothing else becomes of an ended session.
-        report.skipped += of(WriteOutcome::Conflict) + of(WriteOutcome::Refused);
+        report.skipped += of(WriteOutcome::Conflict) + of(WriteOutcome::Busy) + of(WriteOutcome::Refused);
         let unknown: Vec<_> =
             writes.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == WriteOutcome::Unknown).collect();
         ids.retain(|id| unknown.iter().any(|(write, _)| *write.id == **id));

@@ -18,6 +18,9 @@ use midsession::{AnySession, LinkChange};
 /// `&self` is shared by all tasks of a server, and other servers use the same database at the same time.
 ///
 /// A call that takes too long is dropped. What it was about to write may still be written, or not.
+///
+/// What is slow is best told apart, so that nothing else waits for it: a session that something else holds is
+/// [`WriteOutcome::Busy`], and sessions that share a fate share a [`Store::partition`].
 pub trait Store: Send + Sync + 'static {
     /// What is stored under each of `ids`, in their order. The ids differ from each other.
     ///
@@ -42,6 +45,16 @@ pub trait Store: Send + Sync + 'static {
         async { Ok(None) }
     }
 
+    /// Which part of the database has the session, such as a node of a cluster. It is optional: without it, there is one.
+    ///
+    /// A batch never spans two parts, so that a part that is slow delays the sessions that it has, and no others. The parts
+    /// are numbered from 0 on, without gaps; those above 255 share a number with a lower one. It is asked for each command, so it
+    /// is a quick look at what is known already. It may change, and may be wrong: then a batch waits for two parts.
+    fn partition(&self, id: &str) -> usize {
+        let _ = id;
+        0
+    }
+
     /// Makes each of `writes` whose conditions hold ([`ConditionalWrite::expected`], [`ConditionalWrite::weakly_read`]),
     /// and says for each, in their order, what came of it. The ids differ from each other. A write that is not made does
     /// not keep the others from being made.
@@ -62,6 +75,10 @@ impl<S: Store> Store for Arc<S> {
 
     fn read_weak(&self, ids: &[&str]) -> impl Future<Output = Result<Option<Vec<ReadOutcome>>, StoreError>> + Send {
         S::read_weak(self, ids)
+    }
+
+    fn partition(&self, id: &str) -> usize {
+        S::partition(self, id)
     }
 
     fn write(&self, writes: &[ConditionalWrite]) -> impl Future<Output = Result<Vec<WriteOutcome>, StoreError>> + Send {
@@ -140,6 +157,9 @@ pub enum WriteOutcome {
     /// your database's driver sends a write a second time by itself, answer `Unknown` instead: its own first attempt may
     /// have been the one that was first.
     Conflict,
+    /// It is not made, and will not be: something else holds the session for now, such as a lock on its row. It is put
+    /// aside by itself and decided again a little later, until its time is over. The others of its batch do not wait for it.
+    Busy,
     /// It is not made, and will not be: the database refused it. Whoever waits for it is told that nothing was done.
     Refused,
     /// It may be made or not, now or a little later: the connection broke, or too few replicas acknowledged it. It

@@ -45,6 +45,8 @@ pub enum Fault {
     Refuses,
     /// It refuses the write of this id, says so, and makes the others.
     RefusesOne(String),
+    /// Something else holds the session of this id: it says so, and makes the others.
+    Holds(String),
     Panics,
     /// It writes, and gives an answer too few.
     Miscounts,
@@ -90,11 +92,14 @@ impl Memory {
         self.write_but(writes, None)
     }
 
-    fn write_but(&self, writes: &[ConditionalWrite], refused: Option<&str>) -> Vec<WriteOutcome> {
+    /// All but one, of which it says this.
+    fn write_but(&self, writes: &[ConditionalWrite], other: Option<(&str, WriteOutcome)>) -> Vec<WriteOutcome> {
         let state = &mut *self.0.lock().unwrap();
         let write_one = |write: &ConditionalWrite| {
-            if refused == Some(&*write.id) {
-                return WriteOutcome::Refused;
+            if let Some((id, outcome)) = other
+                && id == &*write.id
+            {
+                return outcome;
             }
             let stored = state.sessions.get(&*write.id);
             let as_read = write.weakly_read.is_none() || write.weakly_read.as_ref() == stored;
@@ -160,7 +165,8 @@ impl Store for Memory {
                 return Ok(self.write_now(writes));
             }
             Some(Fault::Refuses) => return Err(StoreError::nothing_written("refused")),
-            Some(Fault::RefusesOne(id)) => return Ok(self.write_but(writes, Some(&id))),
+            Some(Fault::RefusesOne(id)) => return Ok(self.write_but(writes, Some((&id, WriteOutcome::Refused)))),
+            Some(Fault::Holds(id)) => return Ok(self.write_but(writes, Some((&id, WriteOutcome::Busy)))),
             Some(Fault::Panics) => panic!("as told"),
             Some(Fault::Miscounts) => return Ok(self.write_now(writes).split_off(1)),
         }

@@ -57,6 +57,7 @@ async fn write<S: Store>(store: &S, changes: &[KitChange]) -> Result<Vec<bool>, 
     let was_written = |written| match written {
         WriteOutcome::Applied => Ok(true),
         WriteOutcome::Conflict => Ok(false),
+        WriteOutcome::Busy => Err("a session is held".to_owned()),
         WriteOutcome::Refused => Err("a write was refused".to_owned()),
         WriteOutcome::Unknown => Err("the fate of a write is unknown".to_owned()),
     };

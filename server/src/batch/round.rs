@@ -111,6 +111,10 @@ impl<S: Store> Batches<S> {
                                 carryover.conflict(write, task);
                             }
                         }
+                        WriteOutcome::Busy => {
+                            carryover.backoff = true;
+                            carryover.tasks.extend(tasks.into_iter().map(|(task, _)| task));
+                        }
                         WriteOutcome::Refused => {
                             let error = StoreError::nothing_written("it refused this write");
                             for (task, _) in tasks {

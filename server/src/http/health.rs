@@ -61,6 +61,7 @@ impl<S: Store> Readiness<S> {
         match store.write(&[write]).await.map_err(|error| Unready(error.to_string()))?.first() {
             // Another server's probe was first: its write was made.
             Some(WriteOutcome::Applied | WriteOutcome::Conflict) => Ok(()),
+            Some(WriteOutcome::Busy) => Err(Unready("the probe's record is held".into())),
             Some(WriteOutcome::Refused) => Err(Unready("the database refused the probe".into())),
             Some(WriteOutcome::Unknown) | None => Err(Unready("whether the probe was written is not known".into())),
         }

@@ -156,3 +156,14 @@ async fn a_refusal_after_a_write_of_unknown_fate_does_not_say_that_nothing_was_d
     assert_eq!(change(sessions.submit("chat", link("a")).await), Ok(LinkChange::First));
     assert_eq!(store.get("chat").unwrap().revision(), 1, "linked once");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_something_else_holds_is_decided_again_and_the_others_of_its_batch_are_answered() {
+    let (store, sessions) = new(Limits::default());
+    store.fail(vec![Fault::Holds("chat".to_owned()); 2]);
+    let (held, free) = (spawn(&sessions, "chat", link("a")), spawn(&sessions, "first", link("a")));
+    settle().await;
+    assert!(free.is_finished() && !held.is_finished());
+    assert_eq!(change(held.await.unwrap()), Ok(LinkChange::First));
+    assert_eq!(store.get("chat").unwrap().revision(), 1, "linked once");
+}
