@@ -18,9 +18,13 @@ use crate::{Accepted, LinkError};
 /// assert!(answer.body.starts_with(r#"{"message":"Duplicate request: "#));
 /// assert_eq!(answer.retry_after_secs(), Some(20));
 /// ```
+///
+/// A server may send answers of its own in the same way: see [`new`](Self::new). A client reads answers with
+/// [`parse`](Self::parse).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Answer {
-    /// The HTTP status: 202, 400 or 404.
+    /// The HTTP status. The contract's answers have 202, 400 or 404.
     pub status: u16,
     /// The whole body.
     pub body: &'static str,
@@ -30,6 +34,54 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Row 9 of the [decision table](crate#the-decision): 202 `accepted`.
+    ///
+    /// It is the same as `Answer::from(&accepted)`. Send it once the linked session is stored.
+    pub const ACCEPTED: Self = Self::new(202, text!("accepted").body);
+
+    /// An answer of your own, such as a 503 while your database cannot be reached.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use midsession::Answer;
+    ///
+    /// let mut busy = Answer::new(503, r#"{"message":"try again"}"#);
+    /// busy.retry_after = Some(Duration::from_secs(1));
+    /// ```
+    #[must_use]
+    pub const fn new(status: u16, body: &'static str) -> Self {
+        Self { status, body, retry_after: None }
+    }
+
+    /// Reads an answer of the contract: the inverse of `Answer::from`, for clients. Returns `None` if the status and the body
+    /// are not those of an answer of the contract, such as a server's own 503.
+    ///
+    /// `retry_after_secs` is the response's header `Retry-After`. It counts only for a duplicate. Without the header, the wait
+    /// is given as one second, the shortest that the header can say.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use midsession::{Answer, LinkError};
+    ///
+    /// let body = br#"{"message":"accepted"}"#;
+    /// assert_eq!(Answer::parse(202, body, None), Some(Ok(())));
+    ///
+    /// let body = br#"{"message":"Duplicate request: Please wait for the interval to expire"}"#;
+    /// let retry_after = Duration::from_secs(20);
+    /// let refused = Err(LinkError::Duplicate { retry_after });
+    /// assert_eq!(Answer::parse(400, body, Some(20)), Some(refused));
+    ///
+    /// assert_eq!(Answer::parse(502, b"Bad Gateway", None), None);
+    /// ```
+    pub fn parse(status: u16, body: &[u8], retry_after_secs: Option<u64>) -> Option<Result<(), LinkError>> {
+        let is = |answer: Self| answer.status == status && answer.body.as_bytes() == body;
+        let retry_after = Duration::from_secs(retry_after_secs.unwrap_or(1).max(1));
+        if is(Self::ACCEPTED) {
+            return Some(Ok(()));
+        }
+        LinkError::all(retry_after).find(|error| is(error.into())).map(Err)
+    }
+
     /// The time to wait in whole seconds, rounded up, for the header `Retry-After`.
     ///
     /// ```
@@ -52,7 +104,7 @@ impl Answer {
 
 impl From<&Accepted> for Answer {
     fn from(_: &Accepted) -> Self {
-        Self { status: 202, body: text!("accepted").body, retry_after: None }
+        Self::ACCEPTED
     }
 }
 
@@ -97,9 +149,8 @@ impl From<&Result<Accepted, LinkError>> for Answer {
 /// assert_eq!(response.headers()["content-type"], "application/json");
 /// assert_eq!(*response.body(), r#"{"message":"Not Found"}"#);
 ///
-/// let body = r#"{"message":"try again"}"#;
-/// let retry_after = Some(core::time::Duration::from_millis(1500));
-/// let busy = Answer { status: 503, body, retry_after };
+/// let mut busy = Answer::new(503, r#"{"message":"try again"}"#);
+/// busy.retry_after = Some(core::time::Duration::from_millis(1500));
 /// let busy: http::Response<String> = busy.into();
 /// assert_eq!(busy.headers()["retry-after"], "2");
 /// ```

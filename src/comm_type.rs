@@ -1,4 +1,3 @@
-use crate::de::serde_string_enum;
 use crate::string_enum::string_enum;
 
 /// The kind of a support session: a call or a chat.
@@ -23,4 +22,3 @@ pub enum CommType {
 }
 
 string_enum!(CommType as "comm_type": Call = "call", Chat = "chat");
-serde_string_enum!(CommType);

@@ -9,7 +9,9 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::str::FromStr;
 
-use serde::de::{Deserialize, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    Deserialize, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 
 /// A value of any shape.
 pub(crate) enum Value<'a> {
@@ -31,7 +33,8 @@ pub(crate) trait FromValue<'de>: Sized {
 
     fn from_object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut value = Value::Blank;
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+        while let Some(key) = map.next_key::<Key<NoField>>()? {
+            key.skip_value(&mut map)?;
             value = Value::Other;
         }
         Ok(Self::from_value(value))
@@ -63,22 +66,22 @@ macro_rules! serde_object {
             fn from_object<A: serde::de::MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
                 #[derive(strum::EnumString)]
                 #[allow(non_camel_case_types, reason = "named as the fields are")]
-                enum Key {
+                enum Field {
                     $($field),+
                 }
 
                 let mut object = Self::default();
                 $(let mut $field = false;)+
-                while let Some($crate::de::Word(key)) = map.next_key()? {
+                while let Some(key) = map.next_key()? {
                     match key {
-                        $(Some(Key::$field) => {
+                        $($crate::de::Key::Known(Field::$field) => {
                             if core::mem::replace(&mut $field, true) {
                                 return Err(serde::de::Error::duplicate_field(stringify!($field)));
                             }
                             object.$field = map.next_value()?;
                         })+
-                        None => {
-                            map.next_value::<serde::de::IgnoredAny>()?;
+                        unknown => {
+                            unknown.skip_value(&mut map)?;
                             $(return Err(serde::de::Error::custom($unknown));)?
                         }
                     }
@@ -90,24 +93,70 @@ macro_rules! serde_object {
 }
 pub(crate) use serde_object;
 
-/// serde for an enum of words. The error is that of `FromStr`, which never repeats the value.
-macro_rules! serde_string_enum {
-    ($type:ty) => {
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.as_str())
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let word: Option<Self> = $crate::de::word(deserializer)?;
-                word.ok_or_else(|| serde::de::Error::custom(Self::UNKNOWN_WORD))
-            }
-        }
-    };
+/// A key of an object whose known keys are those of `T`.
+pub(crate) enum Key<T> {
+    Known(T),
+    /// The one key of the object in which `serde_json` shows a number if its feature `arbitrary_precision` is on.
+    Number,
+    Unknown,
 }
-pub(crate) use serde_string_enum;
+
+impl<T> Key<T> {
+    /// Skips the value of this key, for which there is no field.
+    ///
+    /// A number that is too great for 64 bits is an error of the format. `serde_json` itself says so, but not with
+    /// `arbitrary_precision`, which any crate of the same build may switch on; a decision must not depend on that.
+    pub(crate) fn skip_value<'de, A: MapAccess<'de>>(self, map: &mut A) -> Result<(), A::Error> {
+        if let Self::Number = self {
+            let InRange(in_range) = map.next_value()?;
+            return if in_range { Ok(()) } else { Err(A::Error::custom("number out of range")) };
+        }
+        map.next_value::<IgnoredAny>().map(drop)
+    }
+}
+
+impl<'de, T: FromStr> Deserialize<'de> for Key<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        any(deserializer)
+    }
+}
+
+impl<T: FromStr> FromValue<'_> for Key<T> {
+    fn from_value(value: Value<'_>) -> Self {
+        match value {
+            Value::Text("$serde_json::private::Number") => Self::Number,
+            Value::Text(text) => text.parse().map_or(Self::Unknown, Self::Known),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The field of an object that has none.
+enum NoField {}
+
+impl FromStr for NoField {
+    type Err = ();
+
+    fn from_str(_: &str) -> Result<Self, ()> {
+        Err(())
+    }
+}
+
+/// Whether a number, given as text, fits into 64 bits.
+struct InRange(bool);
+
+impl<'de> Deserialize<'de> for InRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        any(deserializer)
+    }
+}
+
+impl FromValue<'_> for InRange {
+    fn from_value(value: Value<'_>) -> Self {
+        let Value::Text(text) = value else { return Self(true) };
+        Self(text.parse().is_ok_and(f64::is_finite))
+    }
+}
 
 /// Reads a value in the way in which `ask` asks the format for it.
 ///

@@ -64,7 +64,7 @@ impl EndUser {
     /// - [`EndUserError::Invalid`]: it has a control character, or more than
     ///   [`IDENTIFIER_MAX_CHARS`](limits::IDENTIFIER_MAX_CHARS) characters.
     pub fn new(identifier: impl AsRef<str>) -> Result<Self, EndUserError> {
-        let identifier = EndUserField::Identifier.check(identifier.as_ref(), EndUserField::accepts)?;
+        let identifier = EndUserField::Identifier.check(identifier.as_ref(), Rules::Current)?;
         Ok(EndUserFields { identifier, ..EndUserFields::default() }.to_end_user())
     }
 
@@ -74,27 +74,55 @@ impl EndUser {
     /// - [`EndUserError::Invalid`]: it has a control character, or more than [`NAME_MAX_CHARS`](limits::NAME_MAX_CHARS)
     ///   characters.
     pub fn with_name(self, name: impl AsRef<str>) -> Result<Self, EndUserError> {
-        let name = EndUserField::Name.check(name.as_ref(), EndUserField::accepts)?;
+        let name = EndUserField::Name.check(name.as_ref(), Rules::Current)?;
         Ok(EndUserFields { name, ..self.fields() }.to_end_user())
     }
 
     /// The same end user with this e-mail address. A blank address removes it.
     ///
     /// # Errors
-    /// - [`EndUserError::Invalid`]: it is not an e-mail address by `validator`'s rule, has a control character, or more than
+    /// - [`EndUserError::Invalid`]: it is not an e-mail address (see below), has a control character, or more than
     ///   [`EMAIL_MAX_CHARS`](limits::EMAIL_MAX_CHARS) characters.
+    ///
+    /// # Which addresses are valid
+    /// This rule is *ours*. It is the one of HTML's `<input type=email>`, with two other kinds of domains added: a user
+    /// part, `@`, and a domain, where
+    /// - the user part is 1 to 64 ASCII letters, digits and ``.!#$%&'*+/=?^_`{|}~-``;
+    /// - the domain is one of these:
+    ///   - a host name of at most 255 bytes: labels, separated by dots, of 1 to 63 ASCII letters, digits and hyphens, with no
+    ///     hyphen at either end;
+    ///   - an address literal, which is `[`, an IPv4 or IPv6 address, `]`, and nothing else: no tag `IPv6:`, no zone and no
+    ///     leading zeros;
+    ///   - an international domain, whose form in ASCII (IDNA, UTS 46) is such a host name.
+    ///
+    /// There are no quoted user parts, comments or white space. `validator` has the same rule, except that it looks for a
+    /// literal only at the end of the domain.
+    ///
+    /// ```
+    /// use midsession::EndUser;
+    ///
+    /// let end_user = EndUser::new("id-1")?;
+    /// for valid in ["jane@example.com", "jane@[192.0.2.1]", "jane@münchen.example"] {
+    ///     assert!(end_user.clone().with_email(valid).is_ok());
+    /// }
+    /// for invalid in ["jane", "\"jane\"@example.com", "jane@example.com [192.0.2.1]"] {
+    ///     assert!(end_user.clone().with_email(invalid).is_err());
+    /// }
+    /// # Ok::<(), midsession::EndUserError>(())
+    /// ```
     pub fn with_email(self, email: impl AsRef<str>) -> Result<Self, EndUserError> {
-        let email = EndUserField::Email.check(email.as_ref(), EndUserField::accepts)?;
+        let email = EndUserField::Email.check(email.as_ref(), Rules::Current)?;
         Ok(EndUserFields { email, ..self.fields() }.to_end_user())
     }
 
     /// The same end user with this phone number. A blank number removes it.
     ///
     /// # Errors
-    /// - [`EndUserError::Invalid`]: it has no digit of any script (`char::is_numeric`), has a control character, or more than
+    /// - [`EndUserError::Invalid`]: it has no numeric character of any script (`char::is_numeric`: `7`, `٧` and `½` are
+    ///   some), has a control character, or more than
     ///   [`PHONE_MAX_CHARS`](limits::PHONE_MAX_CHARS) characters.
     pub fn with_phone(self, phone: impl AsRef<str>) -> Result<Self, EndUserError> {
-        let phone = EndUserField::Phone.check(phone.as_ref(), EndUserField::accepts)?;
+        let phone = EndUserField::Phone.check(phone.as_ref(), Rules::Current)?;
         Ok(EndUserFields { phone, ..self.fields() }.to_end_user())
     }
 
@@ -202,35 +230,33 @@ impl EndUserField {
         }
     }
 
-    /// Whether a request may set the field to `text`, which must not be blank.
-    pub(crate) fn accepts(self, text: &str) -> bool {
-        match self {
-            Self::Identifier | Self::Name => self.accepts_stored(text),
-            Self::Email if text.len() <= self.max_chars() && email::is_plain_email(text) => true,
-            Self::Email => self.accepts_stored(text) && email::is_special_email(text),
-            Self::Phone => self.accepts_stored(text) && text.chars().any(char::is_numeric),
+    /// The text of this field of an end user, which is empty if `text` is blank.
+    #[inline]
+    pub(crate) fn check(self, text: &str, rules: Rules) -> Result<&str, EndUserError> {
+        match (is_blank(text), self) {
+            (true, Self::Identifier) => Err(EndUserError::Missing),
+            (true, _) => Ok(""),
+            (false, _) if self.accepts(text, rules) => Ok(text),
+            (false, _) => Err(EndUserError::Invalid(self)),
         }
     }
 
-    /// Whether a stored end user's field may hold `text`, which must not be blank.
-    ///
-    /// This checks only the rules of this crate. Other crates define e-mail addresses and digits, and may change their
-    /// definitions; what was stored once must stay readable.
-    pub(crate) fn accepts_stored(self, text: &str) -> bool {
+    /// Whether the field may hold `text`, which must not be blank.
+    fn accepts(self, text: &str, rules: Rules) -> bool {
+        match (self, rules) {
+            (Self::Email, Rules::Current) if text.len() <= self.max_chars() && email::is_plain_email(text) => true,
+            (Self::Email, Rules::Current) => self.is_storable(text) && email::is_special_email(text),
+            (Self::Phone, Rules::Current) => self.is_storable(text) && text.chars().any(char::is_numeric),
+            (Self::Identifier | Self::Name, _) | (_, Rules::Stored) => self.is_storable(text),
+        }
+    }
+
+    /// Whether `text` is short enough for the field, and has no control characters.
+    fn is_storable(self, text: &str) -> bool {
         // Few bytes are few characters, so most text is not counted; very long text is not counted to its end.
         let fits = text.len() <= self.max_chars()
             || text.chars().take(self.max_chars().saturating_add(1)).count() <= self.max_chars();
         fits && !has_control_character(text)
-    }
-
-    /// The text of this field of an end user, which is empty if `text` is blank.
-    pub(crate) fn check(self, text: &str, accepts: impl Fn(Self, &str) -> bool) -> Result<&str, EndUserError> {
-        match (is_blank(text), self) {
-            (true, Self::Identifier) => Err(EndUserError::Missing),
-            (true, _) => Ok(""),
-            (false, _) if accepts(self, text) => Ok(text),
-            (false, _) => Err(EndUserError::Invalid(self)),
-        }
     }
 
     const fn description(self) -> &'static str {
@@ -240,6 +266,16 @@ impl EndUserField {
             Self::Phone => "a phone number",
         }
     }
+}
+
+/// Which rules the fields of an end user are held to.
+#[derive(Clone, Copy)]
+pub(crate) enum Rules {
+    /// All rules: for what comes in.
+    Current,
+    /// Only the rules that never change: for what was stored. Other crates define e-mail addresses and digits, and may
+    /// change their definitions; what was stored once must stay readable.
+    Stored,
 }
 
 fn has_control_character(text: &str) -> bool {
@@ -305,6 +341,6 @@ impl Serialize for EndUser {
 
 impl<'de> Deserialize<'de> for EndUser {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        LinkRequest::deserialize(deserializer)?.to_end_user(EndUserField::accepts).map_err(D::Error::custom)
+        LinkRequest::deserialize(deserializer)?.to_end_user(Rules::Current).map_err(D::Error::custom)
     }
 }

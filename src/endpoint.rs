@@ -13,11 +13,11 @@ const CHATS: &str = "chats";
 /// `Debug` shows the session id, and the segment of the comm type only if it is a known one.
 ///
 /// ```
-/// use midsession::{CommType, Endpoint, Param};
+/// use midsession::{CommType, Endpoint};
 ///
 /// let path = "/apps/api/v1/chats/42/end_user";
 /// let endpoint = Endpoint::parse(path).ok_or("not the endpoint")?;
-/// assert_eq!(endpoint.comm_type(), Param::from("chat"));
+/// assert_eq!(endpoint.comm_type(), Some(CommType::Chat));
 /// assert_eq!(endpoint.session_id(), "42");
 /// assert_eq!(Endpoint::new(CommType::Chat, "42"), Some(endpoint));
 /// assert_eq!(endpoint.to_string(), path);
@@ -60,28 +60,29 @@ impl<'a> Endpoint<'a> {
         is_session_id(session_id).then_some(Self { segment, session_id })
     }
 
-    /// The comm type that the path names.
-    ///
-    /// - `call` for the segment `calls`, `chat` for `chats`;
-    /// - [`Param::Blank`] for an empty segment, so row 1;
-    /// - [`Param::NotText`] for any other segment, so row 4. The singular `call` and `chat` are no exception: a session has
-    ///   one URL.
+    /// The comm type that the path names: `Call` for the segment `calls`, `Chat` for `chats`. Returns `None` for any other
+    /// segment, which [`LinkRequest::with_endpoint`](crate::LinkRequest::with_endpoint) makes row 1 or 4.
     ///
     /// ```
-    /// use midsession::{Endpoint, Param};
+    /// use midsession::Endpoint;
     ///
-    /// let path = "/apps/api/v1/chat/42/end_user";
+    /// let path = "/apps/api/v1/chat/42/end_user"; // not the plural
     /// let endpoint = Endpoint::parse(path).ok_or("not the endpoint")?;
-    /// assert_eq!(endpoint.comm_type(), Param::NotText);
+    /// assert_eq!(endpoint.comm_type(), None);
     /// # Ok::<(), &str>(())
     /// ```
-    pub fn comm_type(&self) -> Param<'static> {
+    pub fn comm_type(&self) -> Option<CommType> {
         match self.segment {
-            CALLS => CommType::Call.into(),
-            CHATS => CommType::Chat.into(),
-            "" => Param::Blank,
-            _ => Param::NotText,
+            CALLS => Some(CommType::Call),
+            CHATS => Some(CommType::Chat),
+            _ => None,
         }
+    }
+
+    /// The comm type as a param of the request.
+    pub(crate) fn comm_type_param(&self) -> Param<'static> {
+        let other = if self.segment.is_empty() { Param::Blank } else { Param::NotText };
+        self.comm_type().map_or(other, Param::from)
     }
 
     /// The session's id.
@@ -103,7 +104,7 @@ impl fmt::Display for Endpoint<'_> {
 
 impl fmt::Debug for Endpoint<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let segment = if matches!(self.segment, CALLS | CHATS) { self.segment } else { "<redacted>" };
+        let segment = if self.comm_type().is_some() { self.segment } else { "<redacted>" };
         formatter.debug_struct("Endpoint").field("segment", &segment).field("session_id", &self.session_id).finish()
     }
 }

@@ -51,6 +51,25 @@ impl LinkError {
         }
     }
 
+    /// The param that is missing or not valid, such as `email`; a label for logs and metrics beside [`kind`](Self::kind).
+    /// Returns `None` for the other kinds.
+    pub const fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::MissingParam(param) => Some(param.as_str()),
+            Self::InvalidParam(field) => Some(field.as_str()),
+            Self::NotFound | Self::AlreadyEnded(_) | Self::UnsupportedCrm | Self::Duplicate { .. } => None,
+        }
+    }
+
+    /// Every error that there is, with this wait.
+    pub(crate) fn all(retry_after: Duration) -> impl Iterator<Item = Self> {
+        let missing = RequiredParam::ALL.iter().copied().map(Self::MissingParam);
+        let invalid = EndUserField::ALL.iter().copied().map(Self::InvalidParam);
+        let ended = CommType::ALL.iter().copied().map(Self::AlreadyEnded);
+        let others = [Self::NotFound, Self::UnsupportedCrm, Self::Duplicate { retry_after }];
+        missing.chain(invalid).chain(ended).chain(others)
+    }
+
     pub(crate) const fn message(&self) -> &'static str {
         self.text().message
     }
@@ -88,23 +107,16 @@ impl fmt::Display for LinkError {
 
 /// The kind of a [`LinkError`], without its data.
 ///
-/// Its word is a label for logs and metrics. Two kinds name a param, which can be a label of its own:
+/// Its word is a label for logs and metrics:
 ///
 /// ```
 /// use midsession::{Accepted, EndUserField, LinkError};
 ///
-/// /// What happened, and which param the client must mend.
+/// /// What happened, and which param the client must correct.
 /// fn labels(decision: &Result<Accepted, LinkError>) -> (&'static str, &'static str) {
 ///     match decision {
 ///         Ok(accepted) => (accepted.change().as_str(), ""),
-///         Err(error) => (
-///             error.kind().as_str(),
-///             match error {
-///                 LinkError::MissingParam(param) => param.as_str(),
-///                 LinkError::InvalidParam(field) => field.as_str(),
-///                 _ => "",
-///             },
-///         ),
+///         Err(error) => (error.kind().as_str(), error.param().unwrap_or("")),
 ///     }
 /// }
 ///

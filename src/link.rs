@@ -1,11 +1,10 @@
 use time::OffsetDateTime;
 
-use crate::end_user::EndUserFields;
-use crate::session::{Active, next};
+use crate::end_user::{EndUserFields, Rules};
+use crate::session::{Active, former, next};
 use crate::string_enum::string_enum;
 use crate::{
-    AnySession, CrmSupport, DuplicatePolicy, EndUser, EndUserError, EndUserField, LinkError, LinkRequest,
-    RequiredParam, Session,
+    AnySession, CrmSupport, DuplicatePolicy, EndUser, EndUserError, LinkError, LinkRequest, RequiredParam, Session,
 };
 
 /// Decides a request to link `session` to its end user: the [decision table](crate#the-decision), row by row.
@@ -60,10 +59,9 @@ pub fn apply_link(
     if request.comm_type.is_blank() {
         return Err(LinkError::MissingParam(RequiredParam::CommType));
     }
-    let fields = request.fields(EndUserField::accepts).map_err(EndUserError::into_link_error)?;
+    let fields = request.fields(Rules::Current).map_err(EndUserError::into_link_error)?;
     // Rows 4 and 5 in one: no session has an unknown comm type.
-    let named = |session: &&AnySession| request.comm_type.as_text() == Some(session.comm_type().as_str());
-    let session = session.filter(named).ok_or(LinkError::NotFound)?;
+    let session = session.filter(|session| request.is_for(session.comm_type())).ok_or(LinkError::NotFound)?;
     let AnySession::Active(session) = session else { return Err(LinkError::AlreadyEnded(session.comm_type())) };
     session.check(fields.identifier, policy, now)?;
     Ok(session.accept(fields, now))
@@ -92,23 +90,53 @@ impl Session<Active> {
 
     /// Row 9 of the table.
     pub(crate) fn accept(&self, fields: EndUserFields<'_>, now: OffsetDateTime) -> Accepted {
-        let (end_user, change) = merge_end_user(self.end_user(), fields);
-        let (end_user, last_linked_at, revision) = (Some(end_user), Some(now), next(self.revision));
+        let (fields, change) = merge_end_user(self.end_user(), fields);
+        let (end_user, last_linked_at, revision) = (Some(fields.to_end_user()), Some(now), next(self.revision));
         Accepted { session: Self { end_user, last_linked_at, revision, ..*self }, change }
     }
 }
 
-/// The end user after the link, and how it differs from the former one.
-fn merge_end_user(former: Option<&EndUser>, fields: EndUserFields<'_>) -> (EndUser, LinkChange) {
+impl AnySession {
+    /// Whether a link by `request` has had its effect already (*ours*).
+    ///
+    /// This is true exactly if the session, active or ended, has the request's comm type, the request's fields are valid, and
+    /// such a link would leave the end user as it is.
+    ///
+    /// Ask it when [`apply_link`] refuses a request that may have been delivered before, by a client that lost its answer or
+    /// by a queue that delivers at least once. [Wrapping it](crate::wrapping#delivered-twice) shows how.
+    ///
+    /// ```
+    /// use midsession::{AnySession, CommType, EndUser, LinkRequest, Session};
+    ///
+    /// let end_user = EndUser::new("id-1")?.with_name("Jane")?;
+    /// let session = AnySession::from(Session::start(CommType::Chat).with_end_user(end_user));
+    /// let request = |identifier: &'static str| LinkRequest {
+    ///     comm_type: CommType::Chat.into(),
+    ///     identifier: identifier.into(),
+    ///     ..LinkRequest::default()
+    /// };
+    /// assert!(session.is_linked_as(&request("id-1")));
+    /// assert!(!session.is_linked_as(&request("id-2")));
+    /// # Ok::<(), midsession::EndUserError>(())
+    /// ```
+    pub fn is_linked_as(&self, request: &LinkRequest<'_>) -> bool {
+        request.is_for(self.comm_type())
+            && request
+                .fields(Rules::Current)
+                .is_ok_and(|fields| merge_end_user(self.end_user(), fields).1 == LinkChange::Unchanged)
+    }
+}
+
+/// The fields of the end user after the link, and how they differ from the former ones.
+fn merge_end_user<'a>(former: Option<&'a EndUser>, fields: EndUserFields<'a>) -> (EndUserFields<'a>, LinkChange) {
     let Some(former) = former.map(EndUser::fields) else {
-        return (fields.to_end_user(), LinkChange::First);
+        return (fields, LinkChange::First);
     };
     if former.identifier != fields.identifier {
-        return (fields.to_end_user(), LinkChange::Relinked);
+        return (fields, LinkChange::Relinked);
     }
     let merged = fields.or(former);
-    let change = if merged == former { LinkChange::Unchanged } else { LinkChange::Refreshed };
-    (merged.to_end_user(), change)
+    (merged, if merged == former { LinkChange::Unchanged } else { LinkChange::Refreshed })
 }
 
 /// An accepted link: the session to store, and what the link has changed.
@@ -125,6 +153,7 @@ fn merge_end_user(former: Option<&EndUser>, fields: EndUserFields<'_>) -> (EndUs
 /// let accepted = Session::start(CommType::Chat).link(&end_user, &policy, now)?;
 /// assert_eq!(accepted.change(), LinkChange::First);
 /// assert_eq!(accepted.session().last_linked_at(), Some(now));
+/// assert_eq!(accepted.expected_revision(), 0);
 /// assert_eq!(accepted.into_session().revision(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -145,6 +174,12 @@ impl Accepted {
     #[must_use]
     pub fn into_session(self) -> Session<Active> {
         self.session
+    }
+
+    /// The revision of the session that was decided on. Store the linked session only if this revision is still the stored
+    /// one; see [`Session::revision`].
+    pub const fn expected_revision(&self) -> u64 {
+        former(self.session.revision)
     }
 
     /// How the link has changed the session's end user.

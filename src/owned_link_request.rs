@@ -1,9 +1,8 @@
-use core::ops::Deref;
-
 use serde::de::{Deserialize, Deserializer};
+use serde::ser::{Serialize, Serializer};
 use validator::{Validate, ValidationErrors};
 
-use crate::{LinkRequest, Param};
+use crate::LinkRequest;
 
 /// A [`LinkRequest`] that owns its text.
 ///
@@ -11,17 +10,17 @@ use crate::{LinkRequest, Param};
 /// queues, and in tasks that outlive the request's bytes. It is deserialised exactly as a [`LinkRequest`] is, and then
 /// copies each text: up to five allocations, where a borrowed request has none.
 ///
-/// It dereferences to [`LinkRequest`], so [`apply_link`](crate::apply_link) takes a reference to it. `Debug` shows no text.
+/// Its one field is the request. `Debug` shows no text.
 ///
 /// ```
 /// use midsession::{CommType, LinkRequest, OwnedLinkRequest, Param};
 ///
 /// let body = String::from(r#"{"identifier": "id-1", "phone": 1234567890}"#);
-/// let owned: OwnedLinkRequest = serde_json::from_str(&body)?;
+/// let OwnedLinkRequest(request) = serde_json::from_str(&body)?;
 /// drop(body);
-/// assert_eq!(owned.identifier, Param::from("id-1"));
+/// assert_eq!(request.identifier, Param::from("id-1"));
 ///
-/// let request: LinkRequest<'static> = owned.with_comm_type(CommType::Chat);
+/// let request: LinkRequest<'static> = request.with_comm_type(CommType::Chat);
 /// assert_eq!(request.phone, Param::NotText);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -29,23 +28,10 @@ use crate::{LinkRequest, Param};
 /// # Errors
 /// Deserialising fails where it fails for a [`LinkRequest`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct OwnedLinkRequest(LinkRequest<'static>);
-
-impl OwnedLinkRequest {
-    /// The request with the transport's comm type, which overrides the body's even if it is blank.
-    #[must_use]
-    pub fn with_comm_type(self, comm_type: impl Into<Param<'static>>) -> LinkRequest<'static> {
-        self.0.with_comm_type(comm_type)
-    }
-}
-
-impl Deref for OwnedLinkRequest {
-    type Target = LinkRequest<'static>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
+pub struct OwnedLinkRequest(
+    /// The request.
+    pub LinkRequest<'static>,
+);
 
 impl From<LinkRequest<'_>> for OwnedLinkRequest {
     fn from(request: LinkRequest<'_>) -> Self {
@@ -62,6 +48,13 @@ impl From<OwnedLinkRequest> for LinkRequest<'static> {
 impl<'de> Deserialize<'de> for OwnedLinkRequest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         LinkRequest::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// The same as for [`LinkRequest`].
+impl Serialize for OwnedLinkRequest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
     }
 }
 

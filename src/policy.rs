@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use time::OffsetDateTime;
 
-use crate::de::{serde_object, serde_string_enum};
+use crate::de::serde_object;
 use crate::string_enum::string_enum;
 use crate::{EndUser, Param};
 
@@ -113,7 +113,6 @@ pub enum DuplicateScope {
 }
 
 string_enum!(DuplicateScope as "scope": Session = "session", SameIdentifier = "same_identifier");
-serde_string_enum!(DuplicateScope);
 
 impl Serialize for DuplicatePolicy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

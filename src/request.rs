@@ -1,15 +1,17 @@
 use alloc::borrow::Cow;
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use validator::{Validate, ValidationError, ValidationErrors};
 
 use crate::de::serde_object;
-use crate::end_user::EndUserFields;
-use crate::{EndUser, EndUserError, EndUserField, LinkError, Param, RequiredParam};
+use crate::end_user::{EndUserFields, Rules};
+use crate::{CommType, EndUser, EndUserError, EndUserField, Endpoint, LinkError, Param, RequiredParam};
 
 /// A request to link a session to its end user, as it was sent and before it is validated.
 ///
-/// Deserialise it from the request's body, with any self-describing serde format. Then set the transport's comm type, and
-/// pass the request to [`apply_link`](crate::apply_link), which validates it.
+/// A server deserialises it from the request's body, with any self-describing serde format. It then adds the path's comm
+/// type with [`with_endpoint`](Self::with_endpoint), and passes the request to [`apply_link`](crate::apply_link), which
+/// validates it. A client fills the fields and serialises it.
 ///
 /// - Text is borrowed from the body if the format allows it, as `serde_json` does for a slice or a string. Where a type
 ///   must own its text (`axum::Json` and the like), use [`OwnedLinkRequest`](crate::OwnedLinkRequest).
@@ -33,9 +35,12 @@ use crate::{EndUser, EndUserError, EndUserField, LinkError, Param, RequiredParam
 /// # Errors
 /// Deserialising fails on:
 /// - bytes that the format cannot read, such as invalid JSON;
-/// - a known field given twice (*ours*: Rails takes the last one), because an ambiguous identity is never guessed.
+/// - a known field given twice (*ours*: Rails takes the last one), because an ambiguous identity is never guessed;
+/// - a number that is too great for a 64-bit float, such as `1e999`, as the value of a known field (*ours*). Inside an array
+///   or an object, and in unknown fields, numbers are not looked at. `serde_json` has this rule, and the crate keeps it with
+///   `serde_json/arbitrary_precision` too, which any crate of your build may switch on.
 ///
-/// Neither error repeats a value.
+/// No error repeats a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LinkRequest<'a> {
     /// `call` or `chat`; see [`with_comm_type`](Self::with_comm_type).
@@ -51,9 +56,31 @@ pub struct LinkRequest<'a> {
 }
 
 impl<'a> LinkRequest<'a> {
-    /// The same request with the transport's comm type, which overrides the body's even if it is blank.
+    /// The same request with the comm type of the path, which overrides the body's.
     ///
-    /// Pass [`Endpoint::comm_type`](crate::Endpoint::comm_type), a [`CommType`](crate::CommType), or text.
+    /// - The segments `calls` and `chats` are the comm types `call` and `chat`.
+    /// - An empty segment is a blank comm type, so row 1.
+    /// - Any other segment is none that the contract knows, so row 4. The singular `call` and `chat` are no exception,
+    ///   because a session has one URL.
+    ///
+    /// ```
+    /// use midsession::{Endpoint, LinkRequest, Param};
+    ///
+    /// let path = "/apps/api/v1/chats/42/end_user";
+    /// let endpoint = Endpoint::parse(path).ok_or("not the endpoint")?;
+    /// let request: LinkRequest = serde_json::from_str(r#"{"comm_type":"call"}"#)?;
+    /// let request = request.with_endpoint(&endpoint);
+    /// assert_eq!(request.comm_type, Param::from("chat"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_endpoint(self, endpoint: &Endpoint<'_>) -> Self {
+        self.with_comm_type(endpoint.comm_type_param())
+    }
+
+    /// The same request with this comm type, which overrides the body's even if it is blank.
+    ///
+    /// Use it where there is no [`Endpoint`]. Pass a [`CommType`] or text.
     ///
     /// ```
     /// use midsession::{CommType, LinkRequest, Param};
@@ -112,30 +139,51 @@ impl<'a> LinkRequest<'a> {
     }
 
     /// The end user that the request names, whatever its comm type.
-    pub(crate) fn to_end_user(&self, accepts: impl Fn(EndUserField, &str) -> bool) -> Result<EndUser, EndUserError> {
-        self.fields(accepts).map(EndUserFields::to_end_user)
+    pub(crate) fn to_end_user(&self, rules: Rules) -> Result<EndUser, EndUserError> {
+        self.fields(rules).map(EndUserFields::to_end_user)
     }
 
     /// Rows 2 and 3 of the table: all fields, or why the first one is refused.
-    pub(crate) fn fields(
-        &self,
-        accepts: impl Fn(EndUserField, &str) -> bool,
-    ) -> Result<EndUserFields<'_>, EndUserError> {
+    pub(crate) fn fields(&self, rules: Rules) -> Result<EndUserFields<'_>, EndUserError> {
         Ok(EndUserFields {
-            identifier: self.field(EndUserField::Identifier, &accepts)?,
-            name: self.field(EndUserField::Name, &accepts)?,
-            email: self.field(EndUserField::Email, &accepts)?,
-            phone: self.field(EndUserField::Phone, &accepts)?,
+            identifier: self.field(EndUserField::Identifier, rules)?,
+            name: self.field(EndUserField::Name, rules)?,
+            email: self.field(EndUserField::Email, rules)?,
+            phone: self.field(EndUserField::Phone, rules)?,
         })
     }
 
-    fn field(&self, field: EndUserField, accepts: impl Fn(EndUserField, &str) -> bool) -> Result<&str, EndUserError> {
+    fn field(&self, field: EndUserField, rules: Rules) -> Result<&str, EndUserError> {
         let text = self.param(field).text_or_blank().ok_or(EndUserError::Invalid(field))?;
-        field.check(text, accepts)
+        field.check(text, rules)
+    }
+
+    /// Whether the request's comm type is this one.
+    pub(crate) fn is_for(&self, comm_type: CommType) -> bool {
+        self.comm_type.as_text() == Some(comm_type.as_str())
     }
 }
 
 serde_object!(LinkRequest: comm_type, identifier, name, email, phone);
+
+/// The body that a client sends: an object of the params that are not blank. A param that is not text is written as `false`,
+/// which is read back as [`Param::NotText`].
+impl Serialize for LinkRequest<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { comm_type, identifier, name, email, phone } = self;
+        let params =
+            [("comm_type", comm_type), ("identifier", identifier), ("name", name), ("email", email), ("phone", phone)];
+        // A map and not a struct, which some formats write as an array.
+        let mut map = serializer.serialize_map(None)?;
+        for (key, param) in params.into_iter().filter(|(_, param)| !param.is_blank()) {
+            match param.as_text() {
+                Some(text) => map.serialize_entry(key, text)?,
+                None => map.serialize_entry(key, &false)?,
+            }
+        }
+        map.end()
+    }
+}
 
 /// For extractors that use this trait: rows 1 to 3 of the table, by the same rules as [`apply_link`](crate::apply_link).
 ///
@@ -150,7 +198,7 @@ impl Validate for LinkRequest<'_> {
             errors.add(missing.as_str(), error("missing", LinkError::MissingParam(missing)));
         }
         for &field in EndUserField::ALL {
-            if let Err(refusal) = self.field(field, EndUserField::accepts) {
+            if let Err(refusal) = self.field(field, Rules::Current) {
                 let code = if refusal == EndUserError::Missing { "missing" } else { "invalid" };
                 errors.add(field.as_str(), error(code, refusal.into_link_error()));
             }

@@ -1,6 +1,5 @@
 use time::OffsetDateTime;
 
-use crate::de::serde_string_enum;
 use crate::string_enum::string_enum;
 use crate::{Accepted, CommType, DuplicatePolicy, EndUser, LinkError};
 
@@ -143,6 +142,11 @@ impl Session<Active> {
 /// Revisions are only compared for equality, so after the greatest one they may start again.
 pub(crate) const fn next(revision: u64) -> u64 {
     revision.wrapping_add(1)
+}
+
+/// The revision before this one.
+pub(crate) const fn former(revision: u64) -> u64 {
+    revision.wrapping_sub(1)
 }
 
 impl<S: State> Session<S> {
@@ -397,4 +401,3 @@ pub enum CrmSupport {
 }
 
 string_enum!(CrmSupport as "crm_support": Supported = "supported", Unsupported = "unsupported");
-serde_string_enum!(CrmSupport);

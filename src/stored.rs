@@ -8,9 +8,10 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::de::{self, serde_object};
+use crate::end_user::Rules;
 use crate::param::is_blank;
 use crate::session::{Active, Ended, State};
-use crate::{AnySession, EndUserError, EndUserField, LinkRequest, Param, Session};
+use crate::{AnySession, EndUserError, LinkRequest, Param, Session};
 
 const ACTIVE: &str = "active";
 const ENDED: &str = "ended";
@@ -90,7 +91,7 @@ impl StoredSession<'_> {
         let session = Session {
             comm_type: required(&self.comm_type, "comm_type", |text| text.parse().ok())?,
             crm_support: required(&self.crm_support, "crm_support", |text| text.parse().ok())?,
-            end_user: self.end_user.map(|end_user| end_user.to_end_user(EndUserField::accepts_stored)).transpose()?,
+            end_user: self.end_user.map(|end_user| end_user.to_end_user(Rules::Stored)).transpose()?,
             last_linked_at: optional(&self.last_linked_at, "last_linked_at", from_rfc3339)?,
             revision: self.revision.ok_or(StoredSessionError::Missing("revision"))?.0,
             state: Active(()),

@@ -1,4 +1,4 @@
-//! What every enum of words has: a list of its variants, and conversions to and from text.
+//! What every enum of words has: a list of its variants, and conversions to and from text and serde.
 
 use core::fmt;
 
@@ -30,7 +30,7 @@ impl fmt::Display for Alternatives {
     }
 }
 
-/// Implements `ALL`, `as_str`, `Display`, `FromStr` and the conversion to `&'static str` for an enum of words.
+/// Implements `ALL`, `as_str`, `Display`, `FromStr`, serde and the conversion to `&'static str` for an enum of words.
 macro_rules! string_enum {
     ($type:ident as $name:literal: $($variant:ident = $word:literal),+) => {
         impl $type {
@@ -44,7 +44,7 @@ macro_rules! string_enum {
             /// ```
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            pub(crate) const UNKNOWN_WORD: $crate::ParseWordError =
+            const UNKNOWN_WORD: $crate::ParseWordError =
                 $crate::ParseWordError { name: $name, words: &[$($word),+] };
 
             /// The variant's word, which is also what `Display` prints and `FromStr` reads.
@@ -72,6 +72,20 @@ macro_rules! string_enum {
         impl From<$type> for &'static str {
             fn from(word: $type) -> Self {
                 word.as_str()
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        // The error is that of `FromStr`, which never repeats the value.
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word: Option<Self> = $crate::de::word(deserializer)?;
+                word.ok_or_else(|| serde::de::Error::custom(Self::UNKNOWN_WORD))
             }
         }
     };
