@@ -79,7 +79,7 @@ impl Server {
         println!("           > {body}");
         let endpoint = Endpoint::parse(path).ok_or("no such route")?;
         let request: LinkRequest = serde_json::from_str(body)?;
-        let request = request.with_comm_type(endpoint.comm_type());
+        let request = request.with_endpoint(&endpoint);
 
         let session = self.sessions.get(endpoint.session_id());
         let decision = apply_link(session, &request, &self.policy, self.now);

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use midsession::{Answer, CommType, LinkError, Session};
 
-use crate::common::{NOW, POLICY, end_user};
+use crate::support::{NOW, POLICY, end_user};
 
 const DUPLICATE: LinkError = LinkError::Duplicate { retry_after: Duration::from_millis(19_001) };
 
@@ -43,7 +43,11 @@ fn an_http_response_without_a_wait_has_no_header_for_it() {
 
 #[test]
 fn an_answer_of_the_embedders_own_takes_the_same_way_and_never_panics() {
-    let own = |status| Answer { status, body: "{}", retry_after: Some(Duration::MAX) };
+    let own = |status| {
+        let mut answer = Answer::new(status, "{}");
+        answer.retry_after = Some(Duration::MAX);
+        answer
+    };
     let response: http::Response<String> = own(503).into();
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()["retry-after"], u64::MAX.to_string());

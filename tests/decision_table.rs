@@ -13,7 +13,7 @@ use midsession::{
     RequiredParam, Session, apply_link,
 };
 
-use crate::common::{BOTH, NOW, POLICY, assert_answer, end_user, link_new_chat};
+use crate::support::{BOTH, NOW, POLICY, assert_answer, end_user, link_new_chat};
 
 /// A request and the session it is put to, acceptable until a row's condition is made true.
 struct Situation {

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use time::OffsetDateTime;
 use time::ext::NumericalDuration as _;
 
-use crate::common::{EARLIEST, INTERVAL, LATEST, NOW, POLICY, assert_answer, end_user, linked, request};
+use crate::support::{EARLIEST, INTERVAL, LATEST, NOW, POLICY, assert_answer, end_user, linked, request};
 
 const NANOSECOND: Duration = Duration::from_nanos(1);
 

@@ -5,7 +5,7 @@ use midsession::{EndUser, EndUserError, EndUserField, limits};
 use proptest::prelude::*;
 use validator::ValidateEmail;
 
-use crate::common::{assert_answer, end_user, link_new_chat};
+use crate::support::{assert_answer, end_user, link_new_chat};
 
 const FIELDS: [EndUserField; 4] =
     [EndUserField::Identifier, EndUserField::Name, EndUserField::Email, EndUserField::Phone];

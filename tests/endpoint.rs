@@ -3,31 +3,51 @@
 use midsession::{CommType, Endpoint, LinkError, LinkRequest, Param, Session, apply_link};
 use proptest::prelude::*;
 
-use crate::common::{NOW, POLICY};
+use crate::support::{NOW, POLICY};
 
 #[track_caller]
-fn assert_parsed(path: &str, comm_type: Param<'_>, session_id: &str) {
+fn assert_parsed(path: &str, comm_type: Option<CommType>, session_id: &str) {
     let endpoint = Endpoint::parse(path).unwrap_or_else(|| panic!("{path} is an endpoint"));
     assert_eq!((endpoint.comm_type(), endpoint.session_id()), (comm_type, session_id), "{path}");
 }
 
 #[test]
 fn the_published_paths_are_endpoints() {
-    assert_parsed("/apps/api/v1/calls/42/end_user", CommType::Call.into(), "42");
-    assert_parsed("/apps/api/v1/chats/42/end_user", CommType::Chat.into(), "42");
-    assert_parsed("//apps/api/v1/chats/42/end_user", CommType::Chat.into(), "42");
+    assert_parsed("/apps/api/v1/calls/42/end_user", Some(CommType::Call), "42");
+    assert_parsed("/apps/api/v1/chats/42/end_user", Some(CommType::Chat), "42");
+    assert_parsed("//apps/api/v1/chats/42/end_user", Some(CommType::Chat), "42");
 }
 
 #[test]
 fn any_other_segment_is_no_comm_type_not_even_the_singular() {
     for segment in ["emails", "call", "chat", "Chats", "chat%73", "%20", " ", "chats "] {
-        assert_parsed(&format!("/apps/api/v1/{segment}/42/end_user"), Param::NotText, "42");
+        assert_parsed(&format!("/apps/api/v1/{segment}/42/end_user"), None, "42");
     }
 }
 
 #[test]
-fn an_empty_segment_is_a_blank_comm_type() {
-    assert_parsed("/apps/api/v1//42/end_user", Param::Blank, "42");
+fn an_empty_segment_is_no_comm_type() {
+    assert_parsed("/apps/api/v1//42/end_user", None, "42");
+}
+
+#[test]
+fn a_request_takes_its_comm_type_from_the_path_and_never_from_the_body() {
+    let params = [
+        ("calls", Param::from("call")),
+        ("chats", Param::from("chat")),
+        ("", Param::Blank),
+        ("chat", Param::NotText),
+        ("emails", Param::NotText),
+        (" ", Param::NotText),
+    ];
+    for (segment, comm_type) in params {
+        let path = format!("/apps/api/v1/{segment}/42/end_user");
+        let endpoint = Endpoint::parse(&path).unwrap();
+        for body in [Param::Blank, Param::NotText, "chat".into()] {
+            let request = LinkRequest::default().with_comm_type(body).with_endpoint(&endpoint);
+            assert_eq!(request.comm_type, comm_type, "{segment:?}");
+        }
+    }
 }
 
 #[test]
@@ -35,7 +55,7 @@ fn the_singular_segment_is_not_found_because_a_session_has_one_url() {
     for (comm_type, segment) in [(CommType::Call, "call"), (CommType::Chat, "chat")] {
         let path = format!("/apps/api/v1/{segment}/42/end_user");
         let request = LinkRequest { identifier: "id-1".into(), ..LinkRequest::default() }
-            .with_comm_type(Endpoint::parse(&path).unwrap().comm_type());
+            .with_endpoint(&Endpoint::parse(&path).unwrap());
         let session = Session::start(comm_type).into();
         assert_eq!(apply_link(Some(&session), &request, &POLICY, NOW), Err(LinkError::NotFound));
     }
@@ -45,7 +65,7 @@ fn the_singular_segment_is_not_found_because_a_session_has_one_url() {
 fn a_session_id_is_1_to_255_unreserved_characters() {
     let path = |session_id: &str| format!("/apps/api/v1/chats/{session_id}/end_user");
     for session_id in ["a", "Z-._~9", "0190f5fe-7a8b-7ccd", ".", "..", &"a".repeat(255)] {
-        assert_parsed(&path(session_id), CommType::Chat.into(), session_id);
+        assert_parsed(&path(session_id), Some(CommType::Chat), session_id);
         assert_eq!(Endpoint::new(CommType::Chat, session_id).unwrap().to_string(), path(session_id));
     }
     for session_id in ["", "a/b", "a b", "a%20", "é", "a+b", "a:b", "a@b", "a\0", "(a)", &"a".repeat(256)] {
@@ -86,7 +106,7 @@ proptest! {
         let built = Endpoint::new(comm_type, &session_id).unwrap();
         let path = built.to_string();
         prop_assert_eq!(Endpoint::parse(&path), Some(built));
-        prop_assert_eq!(built.comm_type(), Param::from(comm_type));
+        prop_assert_eq!(built.comm_type(), Some(comm_type));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use midsession::{AnySession, CommType, CrmSupport, Session};
 
-use crate::common::{NOW, end_user, linked};
+use crate::support::{NOW, end_user, linked};
 
 #[test]
 fn an_erased_session_holds_nothing_of_the_person_and_is_one_revision_further() {

@@ -7,8 +7,8 @@ use midsession::{
 };
 use time::OffsetDateTime;
 
-use crate::common::{BOTH, EARLIEST, INTERVAL, LATEST, NOW};
 use crate::model::assert_agreed;
+use crate::support::{BOTH, EARLIEST, INTERVAL, LATEST, NOW};
 
 /// Representatives of a class, of which each combination takes the next.
 type Class = Vec<Param<'static>>;

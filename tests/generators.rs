@@ -16,7 +16,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use time::OffsetDateTime;
 
-use crate::common::{EARLIEST, LATEST};
+use crate::support::{EARLIEST, LATEST};
 
 const ACCEPTED: &str = r#"{"message":"accepted"}"#;
 

@@ -11,8 +11,8 @@ use midsession::{
 use strum::VariantArray;
 use time::OffsetDateTime;
 
-use crate::common::EARLIEST;
 use crate::generators::sample_of;
+use crate::support::EARLIEST;
 
 /// What a server gets wrong, one at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
@@ -123,7 +123,7 @@ impl Server {
         let endpoint = Endpoint::parse(path).unwrap();
         let mut request: LinkRequest = serde_json::from_str(body).unwrap();
         if !self.has(Slip::CommTypeOfTheBody) || request.comm_type.is_blank() {
-            request = request.with_comm_type(endpoint.comm_type());
+            request = request.with_endpoint(&endpoint);
         }
         let id = endpoint.session_id();
         let mut now = now;

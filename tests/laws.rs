@@ -337,7 +337,7 @@ pub fn endpoint(bytes: &[u8]) {
             "" => Param::Blank,
             _ => Param::NotText,
         };
-        assert_eq!(endpoint.comm_type(), expected);
+        assert_eq!(LinkRequest::default().with_endpoint(&endpoint).comm_type, expected);
         let printed = endpoint.to_string();
         assert_eq!(printed, format!("/apps/api/v1/{segment}/{session_id}/end_user"));
         assert_eq!(Endpoint::parse(&printed), Some(endpoint));

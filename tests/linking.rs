@@ -2,7 +2,7 @@
 
 use midsession::{AnySession, CommType, CrmSupport, EndUser, LinkChange, LinkError, Session};
 
-use crate::common::{INTERVAL, NOW, POLICY, end_user, link_chat, linked};
+use crate::support::{INTERVAL, NOW, POLICY, end_user, link_chat, linked};
 
 fn john() -> EndUser {
     end_user("id-1").with_name("John").unwrap().with_email("john@example.com").unwrap().with_phone("1").unwrap()

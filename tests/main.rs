@@ -2,9 +2,9 @@
 //! have in common.
 #![allow(clippy::unchecked_time_subtraction, reason = "a test may fail by panicking")]
 
-mod common;
 mod laws;
 mod model;
+mod support;
 
 mod answer;
 mod api_shape;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use validator::Validate;
 
-use crate::common::{NOW, POLICY, assert_answer};
+use crate::support::{NOW, POLICY, assert_answer};
 
 /// As `std::thread::spawn` and `tokio::spawn` ask for.
 fn spawn<T>(task: impl FnOnce() -> T + Send + 'static) -> T {
@@ -21,14 +21,14 @@ fn extract<T: DeserializeOwned + Validate + Send + 'static>(body: &[u8]) -> serd
 fn it_fits_a_typed_extractor_and_the_decision() {
     let owned: OwnedLinkRequest = extract(br#"{"identifier":"id-1","email":"a@b.c"}"#).unwrap();
     let session = Session::start(CommType::Chat).into();
-    assert_answer(&apply_link(Some(&session), &owned.with_comm_type(CommType::Chat), &POLICY, NOW), 202, "accepted");
+    assert_answer(&apply_link(Some(&session), &owned.0.with_comm_type(CommType::Chat), &POLICY, NOW), 202, "accepted");
 }
 
 #[test]
 fn it_is_decided_without_a_comm_type_of_the_transport_too() {
     let owned = OwnedLinkRequest::default();
     assert!(owned.validate().is_err());
-    assert_eq!(apply_link(None, &owned, &POLICY, NOW).map_err(|error| error.kind().as_str()), Err("missing_param"));
+    assert_eq!(apply_link(None, &owned.0, &POLICY, NOW).map_err(|error| error.kind().as_str()), Err("missing_param"));
 }
 
 #[test]
@@ -50,10 +50,9 @@ proptest! {
     #[test]
     fn it_is_the_borrowed_request_whatever_that_holds(request in any::<LinkRequest>()) {
         let owned = OwnedLinkRequest::from(request.clone());
-        prop_assert_eq!(&*owned, &request);
+        prop_assert_eq!(&owned.0, &request);
         prop_assert_eq!(&request.clone().into_owned(), &request);
         prop_assert_eq!(owned.validate().is_ok(), request.validate().is_ok());
-        prop_assert_eq!(owned.clone().with_comm_type(CommType::Call), request.clone().with_comm_type(CommType::Call));
         prop_assert_eq!(LinkRequest::from(owned), request);
     }
 
@@ -70,7 +69,7 @@ fn it_outlives_the_bytes_and_the_path_it_came_from() {
     let owned = {
         let (path, body) = (String::from("/apps/api/v1/emails/42/end_user"), String::from(r#"{"identifier":"id-1"}"#));
         let endpoint = midsession::Endpoint::parse(&path).unwrap();
-        serde_json::from_str::<OwnedLinkRequest>(&body).unwrap().with_comm_type(endpoint.comm_type())
+        serde_json::from_str::<OwnedLinkRequest>(&body).unwrap().0.with_endpoint(&endpoint)
     };
     assert_eq!(spawn(move || apply_link(None, &owned, &POLICY, NOW)), Err(LinkError::NotFound));
 }

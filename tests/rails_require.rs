@@ -2,7 +2,7 @@
 
 use midsession::{AnySession, CommType, EndUserField, LinkRequest, Param, Session, apply_link};
 
-use crate::common::{NOW, POLICY, assert_answer, link_new_chat};
+use crate::support::{NOW, POLICY, assert_answer, link_new_chat};
 
 pub fn recorded() -> Vec<(&'static str, &'static str)> {
     let lines = include_str!("contract/rails_require.tsv").lines().filter(|line| !line.starts_with('#'));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use midsession::{Answer, AnySession, CommType, EndUserField, LinkError, RequiredParam, Session};
 
-use crate::common::{NOW, POLICY};
+use crate::support::{NOW, POLICY};
 
 // As the README has it, in its width.
 #[rustfmt::skip]

@@ -10,7 +10,7 @@ use midsession::{
 use serde::de::DeserializeOwned;
 use validator::Validate;
 
-use crate::common::{INTERVAL, NOW, POLICY};
+use crate::support::{INTERVAL, NOW, POLICY};
 
 const IDENTIFIER: &str = "ident-zq7";
 const NAME: &str = "Zaphod Quux";

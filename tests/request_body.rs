@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::common::{assert_answer, link_new_chat, request};
 use crate::model;
+use crate::support::{assert_answer, link_new_chat, request};
 
 const FIELDS: [&str; 5] = ["comm_type", "identifier", "name", "email", "phone"];
 
@@ -203,12 +203,12 @@ fn text_of_only_white_space_counts_as_blank_even_if_built_by_hand() {
     (request.name, request.email, request.phone) = (blank(), blank(), blank());
     let session = midsession::Session::start(CommType::Chat).into();
     let accepted =
-        midsession::apply_link(Some(&session), &request, &crate::common::POLICY, crate::common::NOW).unwrap();
+        midsession::apply_link(Some(&session), &request, &crate::support::POLICY, crate::support::NOW).unwrap();
     let linked = accepted.session().end_user().unwrap();
     assert_eq!((linked.name(), linked.email(), linked.phone()), (None, None, None));
     request.identifier = blank();
     assert_eq!(
-        midsession::apply_link(Some(&session), &request, &crate::common::POLICY, crate::common::NOW),
+        midsession::apply_link(Some(&session), &request, &crate::support::POLICY, crate::support::NOW),
         Err(LinkError::MissingParam(midsession::RequiredParam::Identifier)),
     );
 }
@@ -255,7 +255,7 @@ proptest! {
     #[test]
     fn any_bytes_are_a_request_or_an_error_and_never_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         if let Ok(request) = serde_json::from_slice::<LinkRequest>(&bytes) {
-            let _decision = midsession::apply_link(None, &request, &crate::common::POLICY, crate::common::NOW);
+            let _decision = midsession::apply_link(None, &request, &crate::support::POLICY, crate::support::NOW);
         }
     }
 }

@@ -6,8 +6,8 @@ use midsession::testing::strategies::{history, situation};
 use midsession::testing::{Reveal, revealed};
 use midsession::{AnySession, CommType, EndUser, Endpoint, LinkRequest, OwnedLinkRequest, Param, Session};
 
-use crate::common::{NOW, POLICY, request};
 use crate::generators::sample_of;
+use crate::support::{NOW, POLICY, request};
 
 const BODY: &str = r#"{"identifier":"id-secret","name":"Jane Secret","email":"secret@example.com","phone":"0-secret"}"#;
 

@@ -11,8 +11,8 @@ use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use time::OffsetDateTime;
 
-use crate::common::{INTERVAL, NOW};
 use crate::model::{self, Row, Verdict};
+use crate::support::{INTERVAL, NOW};
 
 prop_state_machine! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use crate::common::{EARLIEST, INTERVAL, LATEST, NOW, POLICY, assert_refused, end_user, request};
+use crate::support::{EARLIEST, INTERVAL, LATEST, NOW, POLICY, assert_refused, end_user, request};
 
 /// What an earlier release may have stored: an e-mail address and a phone number that today's rules refuse.
 const FORMER_RULES: &str = include_str!("golden/active_linked_by_former_rules.json");

@@ -5,7 +5,7 @@ use midsession::{LinkError, LinkRequest, apply_link};
 use proptest::prelude::*;
 use validator::Validate;
 
-use crate::common::{NOW, POLICY, request};
+use crate::support::{NOW, POLICY, request};
 
 /// The codes by field, in the order of the fields' names.
 fn codes(request: &LinkRequest<'_>) -> Vec<(String, String)> {

@@ -18,7 +18,7 @@
 //! #         if !headers.iter().any(is_json) { return refused(415) }
 //! #         let Ok(text) = std::str::from_utf8(body) else { return refused(400) };
 //! #         let Ok(request) = serde_json::from_str::<LinkRequest>(text) else { return refused(400) };
-//! #         let request = request.with_comm_type(endpoint.comm_type());
+//! #         let request = request.with_endpoint(&endpoint);
 //! #         let stored = self.stored.as_ref().filter(|_| endpoint.session_id() == self.id);
 //! #         let decision = apply_link(stored, &request, &self.policy, self.now);
 //! #         let answer = Answer::from(&decision);
@@ -345,7 +345,7 @@ impl Case {
         }
         let endpoint = Endpoint::parse(&self.path)?;
         let request: LinkRequest<'_> = serde_json::from_slice(&self.body).ok()?;
-        Some((endpoint.session_id(), request.with_comm_type(endpoint.comm_type())))
+        Some((endpoint.session_id(), request.with_endpoint(&endpoint)))
     }
 
     /// Judges a transport's reply.

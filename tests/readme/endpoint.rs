@@ -8,8 +8,8 @@ pub trait Store {
     type Error;
     fn read(&self, id: &str) -> Result<Option<AnySession>, Self::Error>;
     /// `UPDATE … SET revision = $next_revision, record = $next
-    /// WHERE id = $id AND revision = $revision`: true if a row has changed.
-    fn write(&self, id: &str, revision: u64, next: &AnySession)
+    /// WHERE id = $id AND revision = $expected`: true if a row has changed.
+    fn write(&self, id: &str, expected: u64, next: &AnySession)
     -> Result<bool, Self::Error>;
 }
 
@@ -26,26 +26,21 @@ pub fn link_end_user<S: Store>(
         return Ok(Answer::from(&LinkError::NotFound));
     };
     let Ok(request) = serde_json::from_slice::<LinkRequest>(body) else {
-        return Ok(own(400, r#"{"message":"body is not valid JSON"}"#));
+        return Ok(Answer::new(400, r#"{"message":"body is not valid JSON"}"#));
     };
-    let request = request.with_comm_type(endpoint.comm_type());
+    let request = request.with_endpoint(&endpoint);
     for _ in 0..16 {
         let session = store.read(endpoint.session_id())?;
-        let decision = apply_link(session.as_ref(), &request, policy, clock());
-        let answer = Answer::from(&decision);
-        let (Some(read), Ok(accepted)) = (session, decision) else {
-            return Ok(answer); // Refused: there is nothing to store.
+        let accepted = match apply_link(session.as_ref(), &request, policy, clock()) {
+            Ok(accepted) => accepted,
+            Err(error) => return Ok(error.into()), // There is nothing to store.
         };
+        let expected = accepted.expected_revision();
         let next = accepted.into_session().into();
-        if store.write(endpoint.session_id(), read.revision(), &next)? {
-            return Ok(answer);
+        if store.write(endpoint.session_id(), expected, &next)? {
+            return Ok(Answer::ACCEPTED);
         }
         // Another server was first: decide again, on the session as it is now.
     }
-    Ok(own(503, r#"{"message":"try again"}"#))
-}
-
-/// An answer that is not the contract's.
-const fn own(status: u16, body: &'static str) -> Answer {
-    Answer { status, body, retry_after: None }
+    Ok(Answer::new(503, r#"{"message":"try again"}"#))
 }

@@ -27,11 +27,11 @@ async fn link(request: HttpRequest, body: Result<Json<OwnedLinkRequest>, actix_w
         return respond(&Answer::from(LinkError::NotFound));
     };
     let body = match body {
-        Ok(Json(body)) => body.with_comm_type(endpoint.comm_type()),
+        Ok(Json(OwnedLinkRequest(body))) => body.with_endpoint(&endpoint),
         Err(error) => return respond(&rejected(&error)),
     };
     let Some(Ok(decision)) = request.app_data::<Arc<App>>().map(|app| app.link(endpoint.session_id(), &body)) else {
-        return respond(&Answer { status: 503, body: r#"{"message":"try again"}"#, retry_after: None });
+        return respond(&Answer::new(503, r#"{"message":"try again"}"#));
     };
     let (outcome, param) = labels(&decision);
     tracing::info!(outcome, param, "link");
@@ -57,5 +57,5 @@ fn rejected(error: &actix_web::Error) -> Answer {
         Some(JsonPayloadError::ContentType) => (415, r#"{"message":"content type must be application/json"}"#),
         _ => (400, r#"{"message":"body is not valid JSON"}"#),
     };
-    Answer { status, body, retry_after: None }
+    Answer::new(status, body)
 }

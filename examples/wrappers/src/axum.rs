@@ -28,11 +28,11 @@ async fn link(
     let Some(endpoint) = Endpoint::parse(uri.path()) else {
         return Answer::from(LinkError::NotFound).into();
     };
-    let Json(request) = match body {
+    let Json(OwnedLinkRequest(request)) = match body {
         Ok(body) => body,
         Err(rejection) => return rejected(&rejection).into(),
     };
-    let request = request.with_comm_type(endpoint.comm_type());
+    let request = request.with_endpoint(&endpoint);
     let Ok(decision) = app.link(endpoint.session_id(), &request) else {
         return unavailable(&Contended).into();
     };
@@ -48,9 +48,9 @@ fn rejected(rejection: &JsonRejection) -> Answer {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => (415, r#"{"message":"content type must be application/json"}"#),
         _ => (400, r#"{"message":"body is not valid JSON"}"#),
     };
-    Answer { status, body, retry_after: None }
+    Answer::new(status, body)
 }
 
 fn unavailable(_: &Contended) -> Answer {
-    Answer { status: 503, body: r#"{"message":"try again"}"#, retry_after: None }
+    Answer::new(503, r#"{"message":"try again"}"#)
 }

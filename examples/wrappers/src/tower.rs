@@ -34,28 +34,23 @@ where
 fn answer(app: &App, head: &Parts, body: Option<&[u8]>) -> Answer {
     let Some(endpoint) = Endpoint::parse(head.uri.path()) else { return LinkError::NotFound.into() };
     if head.method != Method::POST {
-        return own(405, r#"{"message":"Method Not Allowed"}"#);
+        return Answer::new(405, r#"{"message":"Method Not Allowed"}"#);
     }
     if !is_json(&head.headers) {
-        return own(415, r#"{"message":"content type must be application/json"}"#);
+        return Answer::new(415, r#"{"message":"content type must be application/json"}"#);
     }
-    let Some(body) = body else { return own(413, r#"{"message":"body is over 16 KiB, or incomplete"}"#) };
+    let Some(body) = body else { return Answer::new(413, r#"{"message":"body is over 16 KiB, or incomplete"}"#) };
     // The request borrows from the body: nothing is copied before it is accepted.
     let Ok(request) = serde_json::from_slice::<LinkRequest<'_>>(body) else {
-        return own(400, r#"{"message":"body is not valid JSON"}"#);
+        return Answer::new(400, r#"{"message":"body is not valid JSON"}"#);
     };
-    let request = request.with_comm_type(endpoint.comm_type());
+    let request = request.with_endpoint(&endpoint);
     let Ok(decision) = app.link(endpoint.session_id(), &request) else {
-        return own(503, r#"{"message":"try again"}"#);
+        return Answer::new(503, r#"{"message":"try again"}"#);
     };
     let (outcome, param) = labels(&decision);
     tracing::info!(outcome, param, "link");
     Answer::from(&decision)
-}
-
-/// An answer that is the transport's, not the contract's.
-const fn own(status: u16, body: &'static str) -> Answer {
-    Answer { status, body, retry_after: None }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

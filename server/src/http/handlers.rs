@@ -47,7 +47,7 @@ pub(crate) async fn end_user<S: Store>(
     }
     let body = JsonBody::from_request(request, &app).await?;
     let link: LinkRequest<'_> = body.parse().map_err(|_| Reply::INVALID_JSON)?;
-    let link = link.with_comm_type(endpoint.comm_type()).into_owned();
+    let link = link.with_endpoint(&endpoint).into_owned();
     Ok(app.sessions.submit(endpoint.session_id(), Command::Link(link)).await?.into())
 }
 

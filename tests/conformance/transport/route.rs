@@ -1,7 +1,7 @@
 //! From method and path to what is asked for, with switches for what routers get wrong.
 
 use midsession::testing::conformance::Case;
-use midsession::{Endpoint, Param};
+use midsession::{Endpoint, LinkRequest, Param};
 
 use super::Slip;
 
@@ -66,9 +66,14 @@ fn matches(pattern: &str, id: &str, any: char) -> bool {
         && pattern.chars().zip(id.chars()).all(|(pattern, char)| pattern == any || pattern == char)
 }
 
+/// What the path says of the comm type, as a param.
+fn comm_type_of(endpoint: &Endpoint<'_>) -> Param<'static> {
+    LinkRequest::default().with_endpoint(endpoint).comm_type.into_owned()
+}
+
 fn strictly(path: &str) -> Option<Route> {
     let endpoint = Endpoint::parse(path)?;
-    Some(Route { comm_type: endpoint.comm_type(), session_id: endpoint.session_id().to_owned() })
+    Some(Route { comm_type: comm_type_of(&endpoint), session_id: endpoint.session_id().to_owned() })
 }
 
 /// The path as a server in front, or a lenient router, makes it before it is judged.
@@ -130,7 +135,7 @@ fn loosely(path: &str, slip: Slip) -> Option<Route> {
         Slip::SessionIdPercentDecoded if !session_id.contains('/') => decoded(session_id),
         _ => return None,
     };
-    let comm_type = Endpoint::parse(&format!("{BASE}{segment}/x{END}"))?.comm_type();
+    let comm_type = comm_type_of(&Endpoint::parse(&format!("{BASE}{segment}/x{END}"))?);
     Some(Route { comm_type, session_id })
 }
 
