@@ -118,7 +118,7 @@ pub use exporter::Exporter;
 pub use http::{App, TOKEN_MIN_CHARS, Token, TokenError, TokenFileError, Tokens, read_token_file, router};
 pub use log::Log;
 pub use net::{ConnectionLimits, serve};
-pub use retention::{EraseReport, ListIds, purge};
+pub use retention::{EndedSession, EraseReport, Purgeable, purge};
 pub use store::{
     ConditionalWrite, PROBE_ID, ReadOutcome, SessionChange, Store, StoreError, UnreadableRecord, WriteOutcome,
 };

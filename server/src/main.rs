@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use midsession_server::Sqlite;
 use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX};
 use midsession_server::{
-    App, Config, EraseReport, Exporter, Limits, ListIds, Log, Sessions, Store, Task, Token, Tokens, purge,
+    App, Config, EraseReport, Exporter, Limits, Log, Purgeable, Sessions, Store, Task, Token, Tokens, purge,
     read_token_file, router, schemes, serve,
 };
 #[cfg(feature = "postgres")]
@@ -104,18 +104,18 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
 }
 
 /// Until it is done, or the process is told to stop. What is erased by then stays erased.
-async fn run_purge<S: ListIds>(
+async fn run_purge<S: Purgeable>(
     store: &S,
     ended_before: Duration,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
     let long_ago = OffsetDateTime::now_utc().checked_sub(ended_before.try_into()?);
     let long_ago = long_ago.ok_or("--ended-before reaches back too far")?;
-    let EraseReport { sessions, erased, skipped } = tokio::select! {
+    let EraseReport { erased, skipped } = tokio::select! {
         purged = purge(store, long_ago) => purged?,
         () = shutdown => return Err("stopped before it was done".into()),
     };
-    writeln!(std::io::stdout(), "erased {erased} of {sessions} sessions, skipped {skipped}")?;
+    writeln!(std::io::stdout(), "erased {erased} sessions, skipped {skipped}")?;
     Ok(())
 }
 

@@ -10,55 +10,81 @@ const BATCH: usize = 500;
 /// How often a write whose fate is not known is looked up.
 const LOOKUPS: usize = 3;
 
-/// A store that can name its sessions. Redis needs none of it: there, ended sessions have a time to live.
-pub trait ListIds: Store {
-    /// The first `limit` ids after `after` in the store's own order of ids; from the beginning if it is none.
+/// A store from which [`purge`] can erase in bulk. Redis needs none of it: there, ended sessions have a time to live.
+pub trait Purgeable: Store {
+    /// The first `limit` sessions after `after` that ended before `before` and have personal data, in the order of their
+    /// end and then of their id; from the beginning if `after` is none. It is found by an index: no record is read.
+    ///
+    /// A store may name others, too: each is read before anything is erased from it.
     ///
     /// # Errors
     /// - The database did not answer, or refused.
-    fn list_ids(
+    fn list_ended(
         &self,
-        after: Option<&str>,
+        before: OffsetDateTime,
+        after: Option<&EndedSession>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<EndedSession>, StoreError>> + Send;
+
+    /// Overwrites what is left of erased data in the files that the store itself keeps. A database that has its own server
+    /// does that by itself, or is told to by its administrator: then this does nothing.
+    ///
+    /// # Errors
+    /// - The database did not answer, or refused.
+    /// - Something else holds what is to be overwritten, such as a process that has been reading for long.
+    fn scrub(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { Ok(()) }
+    }
+}
+
+/// One entry of [`Purgeable::list_ended`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndedSession {
+    /// The session's id.
+    pub id: String,
+    /// When it ended, as finely as the store's index has it.
+    pub ended_at: OffsetDateTime,
 }
 
 /// What [`purge`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EraseReport {
-    /// How many sessions there are.
-    pub sessions: u64,
-    /// From how many of them personal data was erased.
+    /// From how many sessions personal data was erased.
     pub erased: u64,
     /// How many could not be read, or were changed by others meanwhile. They are as they were.
     pub skipped: u64,
 }
 
 /// Erases the personal data of all sessions that ended before `ended_before`, in batches, while servers use the same
-/// database. Doing it again erases what it skipped.
+/// database. Then it has the store [scrub](Purgeable::scrub) its files. Doing it again erases what it skipped.
 ///
 /// # Errors
 /// - The database did not answer, or refused. What was erased until then stays erased.
-pub async fn purge<S: ListIds>(store: &S, ended_before: OffsetDateTime) -> Result<EraseReport, StoreError> {
+/// - The store's files could not be scrubbed.
+pub async fn purge<S: Purgeable>(store: &S, ended_before: OffsetDateTime) -> Result<EraseReport, StoreError> {
     let mut report = EraseReport::default();
     let mut after = None;
     loop {
-        let ids = store.list_ids(after.as_deref(), BATCH).await?;
-        let Some(last) = ids.last() else { return Ok(report) };
-        purge_batch(store, &ids, ended_before, &mut report).await?;
+        let page = store.list_ended(ended_before, after.as_ref(), BATCH).await?;
+        let ids: Vec<&str> = page.iter().map(|ended| &*ended.id).collect();
+        purge_batch(store, ids, ended_before, &mut report).await?;
+        let Some(last) = page.last() else { break };
         after = Some(last.clone());
     }
+    store.scrub().await?;
+    Ok(report)
 }
 
-async fn purge_batch<S: ListIds>(
+async fn purge_batch<S: Purgeable>(
     store: &S,
-    ids: &[String],
+    mut ids: Vec<&str>,
     ended_before: OffsetDateTime,
     report: &mut EraseReport,
 ) -> Result<(), StoreError> {
-    report.sessions += ids.len() as u64;
-    let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     for _ in 0..LOOKUPS {
+        if ids.is_empty() {
+            return Ok(());
+        }
         let found = store.read(&ids).await?;
         let mut writes = Vec::new();
         for (id, found) in ids.iter().zip(found) {
@@ -79,9 +105,6 @@ async fn purge_batch<S: ListIds>(
         let unknown: Vec<_> =
             writes.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == WriteOutcome::Unknown).collect();
         ids.retain(|id| unknown.iter().any(|(write, _)| *write.id == **id));
-        if ids.is_empty() {
-            return Ok(());
-        }
     }
     report.skipped += ids.len() as u64;
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use midsession::AnySession;
-use midsession_server::{ListIds, Postgres, PostgresOptions, Store, StoreError, WriteOutcome};
+use midsession_server::{EndedSession, Postgres, PostgresOptions, Purgeable, Store, StoreError, WriteOutcome};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -80,9 +80,12 @@ async fn ids_are_listed_after_one_another() {
     let Some(cluster) = Cluster::start("") else { return };
     let store = open_and_wait(&cluster.url()).await;
     store.write(&["b", "A", "c", "a"].map(start)).await.unwrap();
-    assert_eq!(store.list_ids(None, 3).await.unwrap(), ["A", "a", "b"]);
-    assert_eq!(store.list_ids(Some("b"), 3).await.unwrap(), ["c"]);
-    assert!(store.list_ids(Some("c"), 3).await.unwrap().is_empty());
+    let now = time::OffsetDateTime::now_utc();
+    let after = |id: &str| EndedSession { id: id.to_owned(), ended_at: now };
+    let ids = |page: Vec<EndedSession>| page.into_iter().map(|ended| ended.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.list_ended(now, None, 3).await.unwrap()), ["A", "a", "b"]);
+    assert_eq!(ids(store.list_ended(now, Some(&after("b")), 3).await.unwrap()), ["c"]);
+    assert!(store.list_ended(now, Some(&after("c")), 3).await.unwrap().is_empty());
 }
 
 /// Two stores write the same sessions in opposite orders, again and again.

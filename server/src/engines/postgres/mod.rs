@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::types::Type;
 
@@ -19,7 +20,7 @@ pub use self::error::PostgresOpenError;
 use self::failure::Failure;
 use self::pool::{Connection, Database, Parameter, Pool, Sql};
 use self::url::Url;
-use crate::retention::ListIds;
+use crate::retention::{EndedSession, Purgeable};
 use crate::store::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
 
 const SELECT: Sql = Sql { at: 0, text: "SELECT id, record FROM sessions WHERE id = ANY($1)" };
@@ -225,16 +226,23 @@ impl Store for Postgres {
     }
 }
 
-impl ListIds for Postgres {
-    async fn list_ids(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
-        let after = after.unwrap_or_default().to_owned();
+impl Purgeable for Postgres {
+    /// All of them: there is no index yet.
+    async fn list_ended(
+        &self,
+        before: OffsetDateTime,
+        after: Option<&EndedSession>,
+        limit: usize,
+    ) -> Result<Vec<EndedSession>, StoreError> {
+        let after = after.map(|ended| ended.id.clone()).unwrap_or_default();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.0.reads.run(|connection| async move {
             let parameters: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&limit, Type::INT8)];
             connection.query(LIST_IDS, &parameters).await
         });
-        let ids: Result<_, Failure> = rows.await?.into_iter().map(|row| Ok(row.try_get(0)?)).collect();
-        Ok(ids?)
+        let listed = rows.await?.into_iter().map(|row| Ok(EndedSession { id: row.try_get(0)?, ended_at: before }));
+        let listed: Result<_, Failure> = listed.collect();
+        Ok(listed?)
     }
 }
 

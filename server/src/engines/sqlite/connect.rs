@@ -1,15 +1,11 @@
-//! Connections, and the schema.
+//! Connections, and their settings.
 
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, MAIN_DB, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, MAIN_DB, OpenFlags};
 
 use super::error::SqliteOpenError;
-
-/// What each version of the schema adds to the one before. Append to it, change nothing.
-const SCHEMA: [&str; 1] =
-    ["CREATE TABLE sessions (id TEXT PRIMARY KEY, revision BIGINT NOT NULL, record TEXT NOT NULL)"];
 
 /// How long the write-ahead log grows before it is moved into the file: 64 MiB. All links wait for that, and a session
 /// that was written often is moved once.
@@ -26,9 +22,9 @@ pub fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The connection that writes, its schema up to date.
+/// The connection that writes.
 pub fn writer(path: &Path, busy: Duration) -> Result<Connection, SqliteOpenError> {
-    let mut connection = connect(path, busy)?;
+    let connection = connect(path, busy)?;
     if connection.is_readonly(MAIN_DB)? {
         return Err(SqliteOpenError::ReadOnly);
     }
@@ -36,27 +32,11 @@ pub fn writer(path: &Path, busy: Duration) -> Result<Connection, SqliteOpenError
     if mode != "wal" {
         return Err(SqliteOpenError::NoLog);
     }
+    // What is deleted or replaced is overwritten. The rest is for `scrub.rs`.
+    connection.pragma_update(None, "secure_delete", true)?;
     // The default of this mode leaves the last commits to the next checkpoint.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    migrate(&mut connection)?;
     Ok(connection)
-}
-
-/// In one transaction that any other server at its start waits for.
-pub fn migrate(connection: &mut Connection) -> Result<(), SqliteOpenError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction.execute("CREATE TABLE IF NOT EXISTS midsession_schema (version BIGINT PRIMARY KEY)", ())?;
-    let latest = "SELECT COALESCE(MAX(version), 0) FROM midsession_schema";
-    let found: u32 = transaction.query_row(latest, (), |row| row.get(0))?;
-    let found = usize::try_from(found).unwrap_or(usize::MAX);
-    if found > SCHEMA.len() {
-        return Err(SqliteOpenError::Newer);
-    }
-    for (version, statement) in (1_u32..).zip(SCHEMA).skip(found) {
-        transaction.execute(statement, ())?;
-        transaction.execute("INSERT INTO midsession_schema (version) VALUES (?1)", [version])?;
-    }
-    Ok(transaction.commit()?)
 }

@@ -21,6 +21,9 @@ pub enum SqliteOpenError {
     /// A later release of this server was here.
     #[error("its schema is newer than this server: start a later release")]
     Newer,
+    /// There is no such version of the schema.
+    #[error("this server has no such version of the schema")]
+    NoSuchVersion,
     /// The server stops.
     #[error("the server stops")]
     Stopped,

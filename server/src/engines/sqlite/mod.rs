@@ -1,8 +1,9 @@
-//! SQLite: one file, one server or a few on the same machine.
+//! SQLite: one file, and one server that has it.
 
 mod connect;
 mod error;
 mod file;
+mod schema;
 mod threads;
 
 use std::path::Path;
@@ -12,22 +13,25 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::de::Error as _;
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use self::connect::{connect, migrate, writer};
+use self::connect::{connect, writer};
 pub use self::error::SqliteOpenError;
 use self::error::{failed, is_busy, nothing_written};
 use self::file::{File, create, path, still_there};
+use self::schema::{LATEST, migrate};
 use self::threads::ThreadPool;
-use crate::retention::ListIds;
+use crate::retention::{EndedSession, Purgeable};
 use crate::store::{ConditionalWrite, ReadOutcome, Store, StoreError, UnreadableRecord, WriteOutcome};
 
 const SELECT: &str = "SELECT record FROM sessions WHERE id = ?1";
 const INSERT: &str = "INSERT INTO sessions (id, revision, record) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
 const UPDATE: &str = "UPDATE sessions SET revision = ?2, record = ?3 WHERE id = ?1 AND revision = ?4";
 
-/// No id is empty.
-const LIST_IDS: &str = "SELECT id FROM sessions WHERE id > ?1 ORDER BY id LIMIT ?2";
+/// By the partial index, so that its size is what it costs.
+const LIST_ENDED: &str = "SELECT id, ended_at FROM sessions INDEXED BY sessions_by_end \
+                          WHERE ended_at <= ?1 AND (ended_at, id) > (?2, ?3) ORDER BY ended_at, id LIMIT ?4";
 
 /// How long a start waits for other processes, such as servers that start at the same time.
 const OPENING: Duration = Duration::from_secs(10);
@@ -71,14 +75,15 @@ impl Sqlite {
         let Some(path) = path else {
             tracing::warn!("sqlite::memory: keeps the sessions only as long as the server runs");
             let mut connection = Connection::open_in_memory()?;
-            migrate(&mut connection)?;
+            migrate(&mut connection, LATEST)?;
             let writer = ThreadPool::start("sqlite", vec![connection])?;
             return Ok(Self(Arc::new(Inner { readers: writer.clone(), writer, file: None })));
         };
         create(path)?;
         let started = Instant::now();
         let writer = loop {
-            match writer(path, busy) {
+            let opened = writer(path, busy).and_then(|mut writer| migrate(&mut writer, LATEST).map(|()| writer));
+            match opened {
                 Err(SqliteOpenError::Sqlite(error)) if is_busy(&error) && started.elapsed() < OPENING => {
                     thread::sleep(OPEN_AGAIN);
                 }
@@ -150,19 +155,31 @@ impl Store for Sqlite {
     }
 }
 
-impl ListIds for Sqlite {
-    async fn list_ids(&self, after: Option<&str>, limit: usize) -> Result<Vec<String>, StoreError> {
-        let after = after.unwrap_or_default().to_owned();
+impl Purgeable for Sqlite {
+    async fn list_ended(
+        &self,
+        before: OffsetDateTime,
+        after: Option<&EndedSession>,
+        limit: usize,
+    ) -> Result<Vec<EndedSession>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (second, id) =
+            after.map_or((i64::MIN, String::new()), |after| (after.ended_at.unix_timestamp(), after.id.clone()));
         let file = self.0.file.clone();
-        let scan = move |connection: &mut Connection| {
+        let list = move |connection: &mut Connection| {
             still_there(file.as_ref())?;
-            let mut select = connection.prepare_cached(LIST_IDS).map_err(failed)?;
-            let ids = select.query_map(params![after, limit], |row| row.get(0)).map_err(failed)?;
-            ids.collect::<Result<_, _>>().map_err(failed)
+            let mut select = connection.prepare_cached(LIST_ENDED).map_err(failed)?;
+            let rows = select.query_map(params![before.unix_timestamp(), second, id, limit], ended).map_err(failed)?;
+            rows.collect::<Result<_, _>>().map_err(failed)
         };
-        self.0.readers.call(scan).await
+        self.0.readers.call(list).await
     }
+}
+
+fn ended(row: &rusqlite::Row<'_>) -> rusqlite::Result<EndedSession> {
+    let ended_at = OffsetDateTime::from_unix_timestamp(row.get(1)?);
+    // SQLite reads no year that is out of range.
+    Ok(EndedSession { id: row.get(0)?, ended_at: ended_at.unwrap_or(OffsetDateTime::UNIX_EPOCH) })
 }
 
 fn find(connection: &Connection, id: &str) -> rusqlite::Result<ReadOutcome> {
