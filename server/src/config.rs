@@ -2,19 +2,27 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::builder::{BoolishValueParser, PossibleValuesParser, RangedU64ValueParser, Resettable, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use midsession::{DuplicatePolicy, DuplicateScope};
 use rustix::process::{Resource, getrlimit};
 
-use crate::http::{Token, TokenError, Tokens, read_token_file};
+use crate::http::{Token, TokenError};
 use crate::net::ConnectionLimits;
 
 /// Descriptors kept for what is no client: the database's connections and files, the log, the metrics.
 const DESCRIPTORS_KEPT: usize = 128;
 /// The most connections that are taken without being asked for.
 const CONNECTIONS_MAX: usize = 10_000;
+/// The most requests that may wait in a shard.
+const QUEUE_MAX: u64 = 1 << 20;
+/// The most connections to one PostgreSQL server, which has 262,143 of them at most.
+const DATABASE_CONNECTIONS_MAX: u64 = 10_000;
+/// The longest time-out. No request waits longer for anything, and no clock overflows.
+const TIMEOUT_MAX: Duration = Duration::from_hours(24);
+/// The shortest time-out: timers count in milliseconds.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
 /// What the server is told at its start: flags, each with an environment variable.
 pub struct Config {
@@ -36,11 +44,9 @@ pub struct Config {
     pub database_timeout: Duration,
     /// How long a start waits for a PostgreSQL or Redis database that is not ready.
     pub database_wait: Duration,
-    /// What requests must show one of.
-    pub tokens: Tokens,
-    /// The one of them that was given by itself.
+    /// The token that was given by itself. A server has this one, a file of them, or both.
     pub token: Option<Token>,
-    /// Where the others were read from, and are on SIGHUP.
+    /// Where the others are read from, at the start and on SIGHUP.
     pub token_file: Option<PathBuf>,
     /// What clients may take of the server.
     pub connections: ConnectionLimits,
@@ -90,26 +96,31 @@ struct Flags {
     #[arg(long, env = "MIDSESSION_SCOPE", default_value = "session", value_parser = scope())]
     scope: DuplicateScope,
     /// How long a request may wait for the database before it is answered 503
-    #[arg(long, env = "MIDSESSION_REQUEST_TIMEOUT", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "MIDSESSION_REQUEST_TIMEOUT", default_value = "5s", value_parser = timeout)]
     request_timeout: Duration,
     /// How many requests may wait to be decided, in each shard; those beyond are answered 503
-    #[arg(long, env = "MIDSESSION_QUEUE", default_value = "2048")]
+    #[arg(
+        long,
+        env = "MIDSESSION_QUEUE",
+        default_value = "2048",
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..=QUEUE_MAX)
+    )]
     queue: usize,
     /// The most connections to one PostgreSQL server: at least 2
-    #[arg(long, env = "MIDSESSION_DATABASE_CONNECTIONS", default_value = "16", global = true)]
+    #[arg(
+        long,
+        env = "MIDSESSION_DATABASE_CONNECTIONS",
+        default_value = "16",
+        value_parser = RangedU64ValueParser::<usize>::new().range(2..=DATABASE_CONNECTIONS_MAX),
+        global = true
+    )]
     database_connections: usize,
     /// How long one read or write of the database may take, at most half of the request's time-out; two fifths of it
     /// if it is not given
-    #[arg(long, env = "MIDSESSION_DATABASE_TIMEOUT", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "MIDSESSION_DATABASE_TIMEOUT", value_parser = timeout)]
     database_timeout: Option<Duration>,
     /// How long a start waits for a PostgreSQL or Redis database that is not ready
-    #[arg(
-        long,
-        env = "MIDSESSION_DATABASE_WAIT",
-        default_value = "30s",
-        value_parser = humantime::parse_duration,
-        global = true
-    )]
+    #[arg(long, env = "MIDSESSION_DATABASE_WAIT", default_value = "30s", value_parser = timeout, global = true)]
     database_wait: Duration,
     /// A bearer token that requests may show: at least 16 characters
     #[arg(long, env = "MIDSESSION_TOKEN", hide_env_values = true)]
@@ -121,19 +132,19 @@ struct Flags {
     #[arg(long, env = "MIDSESSION_METRICS_LISTEN")]
     metrics_listen: Option<SocketAddr>,
     /// Open /openapi.json and its page /docs to everyone: without a token
-    #[arg(long, env = "MIDSESSION_PUBLIC_DOCS")]
+    #[arg(long, env = "MIDSESSION_PUBLIC_DOCS", value_parser = BoolishValueParser::new())]
     public_docs: bool,
     /// How many connections are open at once; as many as the limit of open files allows if it is not given
     #[arg(long, env = "MIDSESSION_MAX_CONNECTIONS")]
     max_connections: Option<usize>,
     /// How long a connection may be idle between two requests
-    #[arg(long, env = "MIDSESSION_IDLE_TIMEOUT", default_value = "75s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "MIDSESSION_IDLE_TIMEOUT", default_value = "75s", value_parser = timeout)]
     idle_timeout: Duration,
     /// How long a client may take over a request's head
-    #[arg(long, env = "MIDSESSION_HEAD_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "MIDSESSION_HEAD_TIMEOUT", default_value = "10s", value_parser = timeout)]
     head_timeout: Duration,
     /// How long a client may leave an answer unread
-    #[arg(long, env = "MIDSESSION_WRITE_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "MIDSESSION_WRITE_TIMEOUT", default_value = "10s", value_parser = timeout)]
     write_timeout: Duration,
 }
 
@@ -143,7 +154,8 @@ impl Config {
     /// # Errors
     /// One line on what is wrong with them, without the token.
     pub fn from_process() -> Result<Self, String> {
-        let flags = Flags::command().try_get_matches().and_then(|matches| Flags::from_arg_matches(&matches));
+        let command = Flags::command().mut_args(without_empty_variable);
+        let flags = command.try_get_matches().and_then(|matches| Flags::from_arg_matches(&matches));
         let flags = flags.map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
             _ => one_line(&error),
@@ -152,11 +164,7 @@ impl Config {
         // Not clap's to check: its errors repeat the value.
         let token = flags.token.filter(|token| !token.is_empty()).map(|token| Token::new(&token));
         let token = token.transpose().map_err(|error: TokenError| error.to_string())?;
-        let mut tokens = Vec::from_iter(token.clone());
-        if let Some(path) = &flags.token_file {
-            tokens.extend(read_token_file(path).map_err(|error| error.to_string())?);
-        }
-        if tokens.is_empty() && task == Task::Serve {
+        if token.is_none() && flags.token_file.is_none() && task == Task::Serve {
             return Err("no token: set MIDSESSION_TOKEN or --token-file".to_owned());
         }
         let database_timeout = flags.database_timeout.unwrap_or(flags.request_timeout * 2 / 5);
@@ -182,7 +190,6 @@ impl Config {
             database_connections: flags.database_connections,
             database_timeout,
             database_wait: flags.database_wait,
-            tokens: Tokens::new(tokens),
             token,
             token_file: flags.token_file,
             connections,
@@ -192,10 +199,20 @@ impl Config {
     }
 }
 
+/// Until clap goes on to usage and advice.
 fn one_line(error: &clap::Error) -> String {
+    let is_flag = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.starts_with('-'),
+        _ => error.kind() != ErrorKind::InvalidSubcommand,
+    };
+    if !is_flag {
+        // Not repeated: it may be a password that lost its flag.
+        return "an argument is neither a flag nor a task; see --help".to_owned();
+    }
     let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    format!("{}; see --help", line.strip_prefix("error: ").unwrap_or(line))
+    let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    format!("{}; see --help", line.strip_prefix("error: ").unwrap_or(&line))
 }
 
 /// As many as asked for, and never more than there are descriptors for.
@@ -213,6 +230,26 @@ fn connections(asked: Option<usize>) -> Result<usize, String> {
         )),
         Some(asked) => Ok(asked),
         None => Ok(room.min(CONNECTIONS_MAX)),
+    }
+}
+
+/// An empty variable counts as one that is not set: a unit or a compose file cannot leave one out.
+fn without_empty_variable(flag: Arg) -> Arg {
+    let is_empty = flag.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    if is_empty { flag.env(Resettable::Reset) } else { flag }
+}
+
+/// How long something may take. None at all would be a server that answers nothing.
+fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout) {
+        Ok(timeout)
+    } else {
+        Err(format!(
+            "it must be from {} to {}",
+            humantime::format_duration(TIMEOUT_MIN),
+            humantime::format_duration(TIMEOUT_MAX)
+        ))
     }
 }
 

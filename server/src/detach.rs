@@ -1,9 +1,13 @@
-//! Work that is finished, whoever still waits for it.
+//! Work that goes on, whoever still waits for it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// A future that goes on in a task of its own if it is dropped before its end.
 ///
@@ -42,12 +46,22 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for DetachOnDrop<F> {
     }
 }
 
+/// Does `work` that may block for good, such as reading a file on a mount that hangs. None: it is not done in time, and its
+/// thread stays until it is.
+///
+/// It is no thread of the runtime's, which has few of them, and waits for them when it stops.
+pub(crate) async fn blocking<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (done, result) = oneshot::channel();
+    thread::Builder::new().name("blocking".to_owned()).spawn(move || done.send(work())).ok()?;
+    timeout(limit, result).await.ok()?.ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use tokio::sync::oneshot;
-    use tokio::time::{sleep, timeout};
+    use tokio::time::sleep;
 
     use super::*;
 

@@ -13,7 +13,7 @@
 //! |---|---|
 //! | `main`, `config`, `log`, `exporter` | the binary: its flags, its log, its metrics in Prometheus' form |
 //! | `net` | the socket: which connections are let in, how long a client may take, the stop |
-//! | `http` | a request until it is a command, and the reply: `layers` before all routes, `paths`, `handlers` with what they `extract`, the tokens in `auth`, each answer in `reply`, the API's description in `schema` and `openapi`, its page in `docs`, the probe in `health` |
+//! | `http` | a request until it is a command, and the reply: `layers` before all routes, `paths`, `handlers` with what they `extract`, the tokens in `auth` and `token_file`, each answer in `reply`, the API's description in `schema` and `openapi`, its page in `docs`, the probe in `health` |
 //! | `batch` | a command until it is answered: its queue and `task`, the `round` of a shard, its `reads`, what it `decide`s, what it leaves for the next (`carryover`), and what became of a write of unknown fate (`attempt`). No HTTP, no database |
 //! | `engines` | the stores: `sqlite`, `postgres`, `redis` |
 //! | `retention` | the erasure in bulk, which needs a store that can list its ids |
@@ -115,7 +115,7 @@ pub use engines::schemes;
 #[cfg(feature = "sqlite")]
 pub use engines::sqlite::{Sqlite, SqliteOpenError};
 pub use exporter::Exporter;
-pub use http::{App, TOKEN_MIN_CHARS, Token, TokenError, TokenFileError, Tokens, read_token_file, router};
+pub use http::{App, TOKEN_MIN_CHARS, Token, TokenError, TokenFile, TokenFileError, Tokens, router};
 pub use log::Log;
 pub use net::{ConnectionLimits, serve};
 pub use retention::{EndedSession, EraseReport, Purgeable, purge};

@@ -4,7 +4,6 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,8 +13,8 @@ use std::time::{Duration, Instant};
 use midsession_server::Sqlite;
 use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX};
 use midsession_server::{
-    App, Config, EraseReport, Exporter, Limits, Log, Purgeable, Sessions, Store, Task, Token, Tokens, purge,
-    read_token_file, router, schemes, serve,
+    App, Config, EraseReport, Exporter, Limits, Log, Purgeable, Sessions, Store, Task, Token, TokenFile, TokenFileError,
+    Tokens, purge, router, schemes, serve,
 };
 #[cfg(feature = "postgres")]
 use midsession_server::{Postgres, PostgresOptions};
@@ -54,6 +53,11 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     let mut shutdown = pin!(async move {
         tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
     });
+    let token_file = config.token_file.clone().map(TokenFile::new);
+    let tokens = tokio::select! {
+        tokens = read_tokens(config.token.clone(), token_file.as_ref()) => Tokens::new(tokens?),
+        () = &mut shutdown => return Ok(()),
+    };
     // Before the database is opened: a server that cannot listen need not try.
     let listener = match config.task {
         Task::Serve => Some(listen(config.listen).await?),
@@ -63,7 +67,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
         export_metrics(address).await?;
     }
     tokio::spawn(log.watch());
-    tokio::spawn(read_tokens_again(hangup, config.tokens.clone(), config.token.clone(), config.token_file.clone()));
+    tokio::spawn(read_tokens_again(hangup, tokens.clone(), config.token.clone(), token_file));
 
     let url = &config.database_url;
     let timeout = config.database_timeout;
@@ -74,7 +78,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
             match config.task {
                 Task::Purge { ended_before } => run_purge(&store, ended_before, shutdown).await?,
                 // It writes one batch at a time.
-                _ => serve_from(store.clone(), "sqlite", 1, config, listener, shutdown).await?,
+                _ => serve_from(store.clone(), "sqlite", 1, config, tokens, listener, shutdown).await?,
             }
             store.close().await;
         }
@@ -85,7 +89,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
             let Some(store) = opened(Postgres::open(url, &options), &mut shutdown).await? else { return Ok(()) };
             match config.task {
                 Task::Purge { ended_before } => run_purge(&store, ended_before, shutdown).await?,
-                _ => serve_from(store, "postgres", 4, config, listener, shutdown).await?,
+                _ => serve_from(store, "postgres", 4, config, tokens, listener, shutdown).await?,
             }
         }
         #[cfg(feature = "redis")]
@@ -96,7 +100,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
             let options = RedisOptions { timeout, start: config.database_wait, ..RedisOptions::default() };
             let Some(store) = opened(Redis::open(url, &options), &mut shutdown).await? else { return Ok(()) };
             // More shards would mean smaller batches, and each costs a flush on a master and on its replicas.
-            serve_from(store, "redis", 1, config, listener, shutdown).await?;
+            serve_from(store, "redis", 1, config, tokens, listener, shutdown).await?;
         }
         _ => return Err(format!("cannot open the database: its URL must begin with {}", schemes()).into()),
     }
@@ -109,7 +113,8 @@ async fn run_purge<S: Purgeable>(
     ended_before: Duration,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
-    let long_ago = OffsetDateTime::now_utc().checked_sub(ended_before.try_into()?);
+    let ended_before = time::Duration::try_from(ended_before).ok();
+    let long_ago = ended_before.and_then(|ended_before| OffsetDateTime::now_utc().checked_sub(ended_before));
     let long_ago = long_ago.ok_or("--ended-before reaches back too far")?;
     let EraseReport { erased, skipped } = tokio::select! {
         purged = purge(store, long_ago) => purged?,
@@ -136,6 +141,7 @@ async fn serve_from<S: Store>(
     engine: &'static str,
     shards: usize,
     config: Config,
+    tokens: Tokens,
     listener: Option<TcpListener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
@@ -145,7 +151,7 @@ async fn serve_from<S: Store>(
     let (queue, request_timeout) = (config.queue, config.request_timeout);
     let limits = Limits { shards, queue, request_timeout, ..Limits::default() };
     let sessions = Sessions::start(store, config.policy, Arc::new(OffsetDateTime::now_utc), limits);
-    let app = App { sessions: sessions.clone(), tokens: config.tokens, public_docs: config.public_docs };
+    let app = App { sessions: sessions.clone(), tokens, public_docs: config.public_docs };
 
     let version = env!("CARGO_PKG_VERSION");
     let (interval, scope) = (config.policy.interval(), config.policy.scope().as_str());
@@ -175,16 +181,28 @@ async fn export_metrics(address: SocketAddr) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// All that are valid: the one that was given by itself, and those of the file.
+async fn read_tokens(token: Option<Token>, file: Option<&TokenFile>) -> Result<Vec<Token>, TokenFileError> {
+    let mut tokens = Vec::from_iter(token);
+    if let Some(file) = file {
+        tokens.extend(file.read().await?);
+    }
+    Ok(tokens)
+}
+
 /// On each SIGHUP. A file that cannot be used changes nothing.
-async fn read_tokens_again(mut hangup: Signal, tokens: Tokens, token: Option<Token>, file: Option<PathBuf>) {
+async fn read_tokens_again(mut hangup: Signal, tokens: Tokens, token: Option<Token>, file: Option<TokenFile>) {
     while hangup.recv().await.is_some() {
-        match file.as_deref().map(read_token_file) {
-            Some(Ok(read)) => {
+        let Some(file) = &file else {
+            tracing::info!("SIGHUP: there is no token file to read again");
+            continue;
+        };
+        match read_tokens(token.clone(), Some(file)).await {
+            Ok(read) => {
                 tracing::info!(tokens = read.len(), "SIGHUP: the token file was read again");
-                tokens.replace(read.into_iter().chain(token.clone()));
+                tokens.replace(read);
             }
-            Some(Err(error)) => tracing::error!(%error, "SIGHUP: the tokens stay as they were"),
-            None => tracing::info!("SIGHUP: there is no token file to read again"),
+            Err(error) => tracing::error!(%error, "SIGHUP: the tokens stay as they were"),
         }
     }
 }

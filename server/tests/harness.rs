@@ -94,6 +94,10 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
     }
 
+    pub fn has_thread(&self, name: &str) -> bool {
+        has_thread(self.child.id(), name)
+    }
+
     /// What `--metrics-listen` shows. Its address is in the log.
     pub async fn metrics(&self) -> String {
         let log = std::io::BufReader::new(std::fs::File::open(&self.log).unwrap());
@@ -137,6 +141,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+pub fn has_thread(process: u32, name: &str) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    threads.into_iter().any(|thread| read(&thread.path().join("comm")).trim_end() == name)
 }
 
 /// The server's binary, with nothing of this environment's configuration.

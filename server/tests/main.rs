@@ -25,4 +25,5 @@ mod redis_harness;
 mod redis_service;
 mod service;
 mod sqlite;
+mod starts;
 mod store_kit;

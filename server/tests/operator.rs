@@ -11,7 +11,7 @@ use midsession_server::metrics::NAMES;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::harness::{Server, Site, TOKEN, command, required, send};
+use crate::harness::{Server, Site, TOKEN, command, has_thread, required, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_tell_what_was_answered_and_the_dashboard_asks_for_what_they_tell() {
@@ -122,6 +122,72 @@ async fn tokens_rotate_by_a_file_and_sighup() {
     until("it warns", async || server.log().contains("open to other users")).await;
     let log = server.log();
     assert!(!["first-token", "third-token", "short"].iter().any(|secret| log.contains(secret)), "{log}");
+}
+
+/// As on a mount that hangs: whoever opens a pipe waits until someone writes to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_file_that_blocks_holds_up_neither_a_request_nor_the_stop() {
+    let site = Site::sqlite();
+    let file = site.folder.path().join("tokens");
+    write(&file, "first-token-3b1f9a20\n").unwrap();
+    let mut server = site.server_with("30s", &["--token-file", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    make_pipe(&file);
+    server.hang_up();
+    until("it opens the file", async || server.has_thread("blocking")).await;
+    let client = server.client();
+    let id = client.start_chat().await;
+    assert_eq!(client.link(&id, "id-1").await.0, 202);
+    assert_eq!(shows(&server, "first-token-3b1f9a20").await, 200, "the tokens stay as they were");
+
+    write(&file, "second-token-77c0de1b\n").unwrap();
+    until("the new token is valid", async || shows(&server, "second-token-77c0de1b").await == 200).await;
+    assert_eq!(shows(&server, "first-token-3b1f9a20").await, 401);
+
+    server.hang_up();
+    until("it opens the file again", async || server.has_thread("blocking")).await;
+    server.terminate();
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_file_that_blocks_for_good_is_given_up_and_the_next_one_is_read() {
+    let site = Site::sqlite();
+    let file = site.folder.path().join("tokens");
+    write(&file, "first-token-3b1f9a20\n").unwrap();
+    let server = site.server_with("30s", &["--token-file", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    make_pipe(&file);
+    server.hang_up();
+    let late = "the token file was not read in time: is it on a mount that hangs, or a pipe?";
+    until("it is given up", async || server.log().contains(late)).await;
+    assert_eq!(shows(&server, "first-token-3b1f9a20").await, 200);
+
+    std::fs::remove_file(&file).unwrap();
+    write(&file, "second-token-77c0de1b\n").unwrap();
+    server.hang_up();
+    until("the new token is valid", async || shows(&server, "second-token-77c0de1b").await == 200).await;
+}
+
+#[test]
+fn a_start_whose_files_block_stops_when_it_is_told() {
+    let site = Site::sqlite();
+    let pipe = site.folder.path().join("pipe");
+    make_pipe(&pipe);
+    let pipe = pipe.to_str().unwrap();
+    let roots = format!("postgres://h/db?sslmode=verify-full&sslrootcert={pipe}");
+    for arguments in [["--token-file", pipe], ["--database-url", &roots]] {
+        let mut start = command();
+        start.args(arguments).args(["--token", TOKEN, "--listen", "127.0.0.1:0"]);
+        let mut server = start.spawn().unwrap();
+        crate::postgres_harness::until("it opens the file", || has_thread(server.id(), "blocking"));
+        crate::postgres_harness::signal("TERM", &[server.id()]);
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{arguments:?}");
+    }
+}
+
+fn make_pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
 async fn shows(server: &Server, token: &str) -> u16 {

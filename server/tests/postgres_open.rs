@@ -214,9 +214,17 @@ async fn a_start_waits_for_its_database_gives_up_after_a_time_and_can_be_broken_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_waited_for_is_said_at_once() {
     let asked = Instant::now();
-    let options = PostgresOptions { connections: 1, ..PostgresOptions::default() };
-    let error = Postgres::open("postgres://h/db", &options).await.unwrap_err();
-    assert!(matches!(error, PostgresOpenError::Options));
+    let usual = PostgresOptions::default();
+    for options in [
+        PostgresOptions { connections: 1, ..usual },
+        PostgresOptions { connections: usize::MAX, ..usual },
+        PostgresOptions { timeout: Duration::ZERO, ..usual },
+        PostgresOptions { timeout: Duration::MAX, ..usual },
+        PostgresOptions { start: Duration::MAX, ..usual },
+    ] {
+        let error = Postgres::open("postgres://h/db", &options).await.unwrap_err();
+        assert!(matches!(error, PostgresOpenError::Options), "{options:?}: {error}");
+    }
     let error = refusal("postgres://midsession:secret@127.0.0.1/db?sslmod=require").await;
     assert_eq!(error, "the parameter `sslmod` of its URL is unknown");
     assert!(asked.elapsed() < Duration::from_secs(10));

@@ -1,9 +1,6 @@
 //! Who may ask: the tokens that requests must show one of.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::HeaderMap;
@@ -13,8 +10,6 @@ use subtle::{Choice, ConstantTimeEq};
 
 /// The shortest token that is taken, in characters. Shorter ones are guessed.
 pub const TOKEN_MIN_CHARS: usize = 16;
-/// The largest token file that is read.
-const FILE_MAX_BYTES: u64 = 64 * 1024;
 
 /// A bearer token. Only its digest is kept: digests are all of one length, and are compared in constant time.
 #[derive(Clone)]
@@ -93,60 +88,4 @@ impl From<Token> for Tokens {
     fn from(token: Token) -> Self {
         Self::new([token])
     }
-}
-
-/// Reads a file with one token a line. Empty lines are skipped, and so is white space around a token. A file that other
-/// users may read is used all the same, with a warning in the log.
-///
-/// # Errors
-/// - The file cannot be read, or is over 64 KiB.
-/// - A line is no token.
-/// - There is no token in it.
-pub fn read_token_file(path: &Path) -> Result<Vec<Token>, TokenFileError> {
-    let mut file = File::open(path).map_err(|error| TokenFileError::Unreadable(error.kind()))?;
-    let mut text = String::new();
-    let read = file.by_ref().take(FILE_MAX_BYTES + 1).read_to_string(&mut text);
-    let bytes = read.map_err(|error| TokenFileError::Unreadable(error.kind()))?;
-    if u64::try_from(bytes).is_ok_and(|bytes| bytes > FILE_MAX_BYTES) {
-        return Err(TokenFileError::TooLarge);
-    }
-    let mut tokens = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        tokens.push(Token::new(line.trim()).map_err(|error| TokenFileError::Line(index + 1, error))?);
-    }
-    if tokens.is_empty() {
-        return Err(TokenFileError::Empty);
-    }
-    if is_open_to_others(&file) {
-        tracing::warn!("the token file is open to other users of this machine: chmod 600 it");
-    }
-    Ok(tokens)
-}
-
-#[cfg(unix)]
-fn is_open_to_others(file: &File) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_open_to_others(_: &File) -> bool {
-    false
-}
-
-/// Why a token file cannot be used. None of its text is in it.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenFileError {
-    /// It cannot be read.
-    #[error("the token file cannot be read: {0}")]
-    Unreadable(std::io::ErrorKind),
-    /// It is over 64 KiB.
-    #[error("the token file is over 64 KiB")]
-    TooLarge,
-    /// This line of it is no token.
-    #[error("line {0} of the token file: {1}")]
-    Line(usize, TokenError),
-    /// It has no token.
-    #[error("the token file has no token")]
-    Empty,
 }

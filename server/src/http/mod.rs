@@ -12,6 +12,7 @@ mod openapi;
 mod paths;
 mod reply;
 mod schema;
+mod token_file;
 
 use std::sync::Arc;
 
@@ -22,10 +23,11 @@ use midsession::CommType;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::app::App;
-pub use self::auth::{TOKEN_MIN_CHARS, Token, TokenError, TokenFileError, Tokens, read_token_file};
+pub use self::auth::{TOKEN_MIN_CHARS, Token, TokenError, Tokens};
 use self::health::Readiness;
 use self::paths::{DESCRIPTION, HEALTH, LIVE, READY};
 use self::reply::Reply;
+pub use self::token_file::{TokenFile, TokenFileError};
 use crate::store::Store;
 
 /// The server's routes, and the layers before them.

@@ -1,3 +1,5 @@
+use crate::engines::login;
+
 /// Why the database cannot be opened. `Display` is one line, and repeats no value of the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresOpenError {
@@ -7,14 +9,17 @@ pub enum PostgresOpenError {
     /// The URL has another form.
     #[error("its URL is not valid: special characters in it must be percent-encoded")]
     Url,
+    /// The URL's user or password is not percent-encoded, and is cut in two.
+    #[error("{}", login::CUT)]
+    Login,
     /// The URL has no host, or more hosts than ports.
     #[error("its URL must name its hosts, and one port for all or one for each")]
     Hosts,
     /// A parameter of the URL.
     #[error("{0}")]
     Parameter(String),
-    /// The options ask for fewer than 2 connections, or for no time at all.
-    #[error("it needs at least 2 connections and some time")]
+    /// The options ask for fewer than 2 connections or more than 10,000, or for a time below 1 ms or over a day.
+    #[error("it takes from 2 to 10000 connections, and times from 1ms to 1day")]
     Options,
     /// Without authorities there is nobody whose word on a certificate would count.
     #[error("this machine trusts no certificate authority: name a file by `sslrootcert`")]
@@ -44,8 +49,7 @@ pub enum PostgresOpenError {
 
 impl PostgresOpenError {
     pub(super) fn parameter(name: &str, fault: &str) -> Self {
-        let is_name = name.len() <= 40 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let name = if is_name { format!("the parameter `{name}`") } else { "a parameter".to_owned() };
+        let name = if login::is_name(name) { format!("the parameter `{name}`") } else { "a parameter".to_owned() };
         Self::Parameter(format!("{name} of its URL {fault}"))
     }
 }

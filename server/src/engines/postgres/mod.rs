@@ -20,6 +20,7 @@ pub use self::error::PostgresOpenError;
 use self::failure::Failure;
 use self::pool::{Connection, Database, Parameter, Pool, Sql};
 use self::url::Url;
+use crate::detach::blocking;
 use crate::retention::{EndedSession, Purgeable};
 use crate::store::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
 
@@ -44,6 +45,9 @@ const LIST_IDS: Sql = Sql { at: 4, text: "SELECT id FROM sessions WHERE id > $1 
 /// For how long after a write of unknown fate its sessions are made sure of when they are read: longer than any request
 /// waits.
 const UNSETTLED: Duration = Duration::from_mins(1);
+/// The most connections, and the longest times. No clock overflows.
+const CONNECTIONS_MAX: usize = 10_000;
+const TIME_MAX: Duration = Duration::from_hours(24);
 /// How long a start waits between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -112,7 +116,7 @@ impl Postgres {
     /// - The tables are a later release's, or cannot hold sessions.
     /// - The database was not ready in time.
     pub async fn open(url: &str, options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let inner = Inner::new(url, options)?;
+        let inner = Inner::new(url, options).await?;
         let deadline = Instant::now() + options.start;
         let mut said = String::new();
         loop {
@@ -150,11 +154,19 @@ impl Postgres {
 }
 
 impl Inner {
-    fn new(url: &str, options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        if options.connections < 2 || options.timeout.is_zero() {
+    async fn new(url: &str, options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
+        let is_in_bounds = (2..=CONNECTIONS_MAX).contains(&options.connections)
+            && (Duration::from_millis(1)..=TIME_MAX).contains(&options.timeout)
+            && options.start <= TIME_MAX;
+        if !is_in_bounds {
             return Err(PostgresOpenError::Options);
         }
-        let database = Arc::new(Database::new(Url::parse(url)?, options.timeout)?);
+        let (url, timeout) = (Url::parse(url)?, options.timeout);
+        // It reads the file of `sslrootcert`, which may be on a mount that hangs.
+        let database = blocking(options.start, move || Database::new(url, timeout));
+        let database =
+            database.await.ok_or_else(|| PostgresOpenError::parameter("sslrootcert", "names a file that blocks"))?;
+        let database = Arc::new(database?);
         let reads = (options.connections / 4).max(1);
         Ok(Self {
             reads: Pool::new(database.clone(), reads),

@@ -9,6 +9,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 use super::error::PostgresOpenError;
+use crate::engines::login;
 
 /// How long one host may take to answer a connection.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -45,8 +46,12 @@ impl Url {
     pub(super) fn parse(url: &str) -> Result<Self, PostgresOpenError> {
         let rest = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://"));
         let rest = rest.ok_or(PostgresOpenError::Scheme)?;
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        if login::is_cut(authority, path) {
+            return Err(PostgresOpenError::Login);
+        }
+        let (database, query) = path.split_once('?').unwrap_or((path, ""));
+        let database = database.trim_start_matches('/');
         let (user, hosts) = match authority.rsplit_once('@') {
             Some((user, hosts)) => (format!("{user}@"), hosts),
             None => (String::new(), authority),
@@ -56,7 +61,8 @@ impl Url {
         let mut seen = HashSet::new();
         let (mut theirs, mut their_hosts) = (Vec::new(), Vec::new());
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            // Without a value it is no word of ours, and may be a piece of a password.
+            let (name, value) = parameter.split_once('=').unwrap_or_default();
             if !seen.insert(name) {
                 return Err(PostgresOpenError::parameter(name, "is given twice"));
             }
@@ -238,11 +244,29 @@ mod tests {
             ("channel_binding=marker", "its URL is not valid"),
             ("port=marker", "its URL is not valid"),
             ("marker marker", "a parameter of its URL is unknown"),
+            ("marker", "a parameter of its URL is unknown"),
         ] {
             let error = Url::parse(&format!("postgres://me:secret@h/db?{query}")).err().unwrap().to_string();
             assert!(error.contains(says), "{query}: {error}");
             assert!(!error.contains("marker") && !error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_refused_with_what_to_do_and_without_a_piece_of_it() {
+        for url in [
+            "postgres://me:marker@secret@h/db",
+            "postgres://me:1234/marker@h/db",
+            "postgres://me:1234?marker=secret@h/db",
+            "postgres://h/db?user=me@secret",
+        ] {
+            let error = Url::parse(url).err().unwrap();
+            assert!(matches!(error, PostgresOpenError::Login), "{url}: {error}");
+            assert!(error.to_string().contains("write %40 for `@`"), "{error}");
+            assert!(!error.to_string().contains("marker") && !error.to_string().contains("secret"), "{error}");
+        }
+        // libpq takes this one as it is.
+        assert_eq!(Url::parse("postgres://me:a#b@h/db").unwrap().config.get_password(), Some(&b"a#b"[..]));
     }
 
     #[test]

@@ -1,10 +1,15 @@
+use crate::engines::login;
+
 /// Why [`Redis`](super::Redis) does not open. `Display` is one line, and repeats no password.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RedisOpenError {
     /// It is no URL that this engine reads.
     #[error("the URL is not of the form redis://USER:PASSWORD@HOST:PORT,HOST:PORT?PARAMETERS, or rediss:// for TLS")]
     Url,
-    /// The URL has a parameter that does not exist.
+    /// The URL's user or password is not percent-encoded, and is cut in two.
+    #[error("{}", login::CUT)]
+    Login,
+    /// The URL has a parameter that does not exist. Its name, if it can be no piece of a password.
     #[error("the URL's parameter {0} is unknown")]
     UnknownParameter(String),
     /// The URL has a parameter whose value is not of its form.

@@ -50,6 +50,7 @@ use self::request::{Answer, Ask, Refusal, Request};
 use self::run::run;
 use self::topology::{Topology, discover};
 use self::url::Url;
+use crate::detach::blocking;
 use crate::store::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
 
 /// The pause before a start asks again.
@@ -129,7 +130,10 @@ impl Redis {
         }
         let database = login.db();
         let reply = timeout * 3 / 4;
-        let dialer = Arc::new(Dialer::new(login, tls.as_ref(), timeout / 2)?);
+        // It reads the URL's files, which may be on a mount that hangs.
+        let dialer = blocking(start, move || Dialer::new(login, tls.as_ref(), timeout / 2)).await;
+        let dialer = dialer.ok_or_else(|| RedisOpenError::NotReady("a file that its URL names blocks".to_owned()))?;
+        let dialer = Arc::new(dialer?);
         let deadline = Instant::now() + start;
         let mut said = None;
         let view = loop {

@@ -8,6 +8,7 @@ use ::redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use percent_encoding::percent_decode_str;
 
 use super::error::RedisOpenError;
+use crate::engines::login;
 
 /// Host and port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +53,12 @@ impl Url {
             "rediss" | "valkeys" => Some(Tls::default()),
             _ => return Err(RedisOpenError::Url),
         };
-        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if login::is_cut(authority, path) {
+            return Err(RedisOpenError::Login);
+        }
+        let (database, query) = path.split_once('?').unwrap_or((path, ""));
+        let database = database.trim_start_matches('/');
         let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
         let mut addresses = Vec::new();
         let mut login = RedisConnectionInfo::default();
@@ -87,9 +92,11 @@ impl Url {
     }
 }
 
-/// A name, and its value with what is percent-encoded decoded.
+/// A name, and its value with what is percent-encoded decoded. What may be a piece of a password has no name.
 fn parameter(pair: &str) -> (String, Result<String, RedisOpenError>) {
-    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    // Without a value it is no word of ours either.
+    let (name, value) = pair.split_once('=').unwrap_or_default();
+    let name = if login::is_name(name) { name } else { "(not shown)" };
     let value = percent_decode_str(value).decode_utf8().map_err(|_| RedisOpenError::Parameter(name.to_owned()));
     (name.to_owned(), value.map(Into::into))
 }
@@ -149,6 +156,17 @@ mod tests {
             refusal("redis://one?cacert=x"),
             "the URL's parameter cacert needs TLS: begin the URL with rediss://"
         );
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_refused_with_what_to_do_and_without_a_piece_of_it() {
+        for url in
+            ["redis://cache:1234?marker@h", "redis://me:mar/ker@h", "redis://me:1234#marker@h", "redis://me:a@marker@h"]
+        {
+            assert_eq!(refusal(url), login::CUT, "{url}");
+        }
+        assert_eq!(refusal("redis://cache:1234?marker"), "the URL's parameter (not shown) is unknown");
+        assert_eq!(refusal("redis://cache:1234?Mark3r=1"), "the URL's parameter (not shown) is unknown");
     }
 
     #[test]
