@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use midsession_server::Sqlite;
 use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX};
 use midsession_server::{
-    App, Config, EraseReport, Exporter, Limits, Log, Purgeable, Sessions, Store, Task, Token, TokenFile, TokenFileError,
-    Tokens, purge, router, schemes, serve,
+    App, Config, EraseReport, Exporter, Limits, Log, Purgeable, Sessions, Store, Task, Token, TokenFile,
+    TokenFileError, Tokens, purge, router, schemes, serve,
 };
 #[cfg(feature = "postgres")]
 use midsession_server::{Postgres, PostgresOptions};
