@@ -68,6 +68,11 @@ fn what_is_stored_or_configured_has_serde_both_ways() {
     is_stored::<DuplicatePolicy>();
     is_stored::<DuplicateScope>();
     is_stored::<EndUser>();
+    is_stored::<EndUserField>();
+    is_stored::<LinkChange>();
+    is_stored::<LinkErrorKind>();
+    is_stored::<OwnedLinkRequest>();
+    is_stored::<RequiredParam>();
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What a link makes of the session's end user, and of its revision.
 
-use midsession::{AnySession, CommType, CrmSupport, EndUser, LinkChange, LinkError, Session};
+use midsession::{AnySession, CommType, CrmSupport, EndUser, LinkChange, LinkError, Session, apply_link};
+use serde_json::json;
 
-use crate::support::{INTERVAL, NOW, POLICY, end_user, link_chat, linked};
+use crate::support::{INTERVAL, NOW, POLICY, end_user, link_chat, linked, request};
 
 fn john() -> EndUser {
     end_user("id-1").with_name("John").unwrap().with_email("john@example.com").unwrap().with_phone("1").unwrap()
@@ -90,6 +91,17 @@ fn each_accepted_link_and_the_end_raise_the_revision_by_one() {
     assert_eq!(twice.revision(), 2);
     let ended = twice.end(NOW);
     assert_eq!(ended.revision(), 3);
+}
+
+#[test]
+fn a_store_must_still_have_the_revision_that_was_decided_on() {
+    for revision in [0, 1, 41, u64::MAX - 1, u64::MAX] {
+        let stored = json!({"state": "active", "comm_type": "chat", "crm_support": "supported", "revision": revision});
+        let session: AnySession = serde_json::from_value(stored).unwrap();
+        let accepted = apply_link(Some(&session), &request(r#"{"identifier":"id-1"}"#), &POLICY, NOW).unwrap();
+        assert_eq!(accepted.expected_revision(), revision);
+        assert_ne!(accepted.session().revision(), revision);
+    }
 }
 
 #[test]

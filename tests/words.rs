@@ -98,6 +98,10 @@ fn words_are_read_by_serde_as_they_are_written_and_refused_by_name() {
     assert_serde(CommType::ALL);
     assert_serde(CrmSupport::ALL);
     assert_serde(DuplicateScope::ALL);
+    assert_serde(EndUserField::ALL);
+    assert_serde(LinkChange::ALL);
+    assert_serde(LinkErrorKind::ALL);
+    assert_serde(RequiredParam::ALL);
 }
 
 #[test]
