@@ -105,7 +105,7 @@ mod net;
 mod retention;
 mod store;
 
-pub use batch::{Clock, Command, Limits, Outcome, Sessions, SubmitError};
+pub use batch::{Caller, Clock, Command, Limits, Outcome, Sessions, SubmitError};
 pub use config::{Config, Task};
 #[cfg(feature = "postgres")]
 pub use engines::postgres::{Postgres, PostgresOpenError, PostgresOptions};

@@ -11,13 +11,14 @@ use tokio::time::timeout;
 use crate::metrics::STORE_ERRORS;
 use crate::store::StoreError;
 
-/// A store may hang, panic, or answer too little: each is one of its errors.
-pub(super) async fn with_timeout<T>(
+/// A store may hang, panic, or answer too little: each is one of its errors. It is called in here, since it may panic
+/// before it returns its future.
+pub(super) async fn with_timeout<T, F: Future<Output = Result<Vec<T>, StoreError>>>(
     limit: Duration,
     expected: usize,
-    call: impl Future<Output = Result<Vec<T>, StoreError>>,
+    call: impl FnOnce() -> F,
 ) -> Result<Vec<T>, StoreError> {
-    let mut call = pin!(timeout(limit, call));
+    let mut call = pin!(timeout(limit, async { call().await }));
     let answered = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context))) {
         Ok(poll) => poll.map(|answered| answered.unwrap_or_else(|_| Err(StoreError::new("it does not answer")))),
         Err(_) => Poll::Ready(Err(StoreError::new("its client panicked"))),

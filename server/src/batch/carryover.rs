@@ -1,4 +1,4 @@
-//! What a batch leaves for the next.
+//! What a batch leaves to be decided again.
 
 use super::attempt::Attempt;
 use super::command::{Outcome, SubmitError};
@@ -9,12 +9,13 @@ use crate::store::{ConditionalWrite, StoreError};
 /// How often a command is decided again after another server was first.
 const CONFLICTS_MAX: u32 = 16;
 
-/// Commands that are to be decided again, with the next batch.
+/// Commands that are to be decided again.
 #[derive(Default)]
 pub(super) struct Carryover {
-    pub(super) tasks: Vec<Task>,
-    /// The store failed: it is given a pause.
-    pub(super) backoff: bool,
+    /// With the next batch.
+    pub(super) again: Vec<Task>,
+    /// After a pause.
+    pub(super) aside: Vec<Task>,
 }
 
 impl Carryover {
@@ -23,24 +24,31 @@ impl Carryover {
         if task.attempts.is_empty() {
             task.answer(Err(SubmitError::Store(error.clone())));
         } else {
-            self.tasks.push(task);
-            self.backoff = true;
+            self.aside.push(task);
         }
     }
 
     /// A weak read is not enough to answer from.
-    pub(super) fn read_durably(&mut self, task: Task) {
-        self.tasks.push(Task { needs_durable_read: true, ..task });
+    pub(super) fn read_durably(&mut self, mut task: Task) {
+        task.needs_durable_read = true;
+        self.again.push(task);
+    }
+
+    /// Something else holds the session.
+    pub(super) fn wait(&mut self, task: Task) {
+        task.withdraw();
+        self.aside.push(task);
     }
 
     /// Another server was first.
     pub(super) fn conflict(&mut self, write: &ConditionalWrite, mut task: Task) {
         metrics::counter!(WRITE_CONFLICTS).increment(1);
+        task.withdraw();
         task.conflicts += 1;
         // A record of another form is never found as it was read weakly.
         task.needs_durable_read |= write.weakly_read.is_some();
         if task.conflicts < CONFLICTS_MAX {
-            self.tasks.push(task);
+            self.again.push(task);
         } else if task.attempts.is_empty() {
             task.answer(Err(SubmitError::Contended));
         } else {
@@ -50,10 +58,9 @@ impl Carryover {
 
     /// Whether it was written is not known.
     pub(super) fn look_up(&mut self, write: &ConditionalWrite, tasks: Vec<(Task, Outcome)>) {
-        self.backoff = true;
         for (mut task, outcome) in tasks {
             task.attempts.push(Attempt { expected: write.expected, next: write.next.clone(), outcome });
-            self.tasks.push(task);
+            self.aside.push(task);
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-use midsession::{Answer, AnySession, DuplicatePolicy, apply_link};
+use midsession::{Answer, AnySession, CommType, DuplicatePolicy, EndUser, Session, apply_link};
 use time::OffsetDateTime;
 
 use super::carryover::Carryover;
 use super::command::{Command, Outcome, SubmitError};
-use super::task::Task;
+use super::task::{Task, Work};
 use crate::store::{ConditionalWrite, SessionChange};
 
 /// Tells the time: the machine's in the server, any in a test.
@@ -19,6 +20,9 @@ pub(super) struct Decision {
     pub(super) write: ConditionalWrite,
     pub(super) tasks: Vec<(Task, Outcome)>,
 }
+
+/// What becomes of a session, and what that is called. A probe is no one's change.
+type Change = (AnySession, Option<SessionChange>);
 
 /// Decides by a policy and a clock.
 pub(super) struct Decider {
@@ -40,12 +44,16 @@ impl Decider {
         let mut id = None;
         for task in tasks.into_iter().filter_map(|task| task.resolve(stored)) {
             let current = next.as_ref().or(stored);
-            let decided = catch_unwind(AssertUnwindSafe(|| self.decide_one(&task.command, current)));
+            let decided = catch_unwind(AssertUnwindSafe(|| match &task.work {
+                Work::Command(command) => self.decide_one(command, current),
+                Work::Probe | Work::Ping => self.probe(current),
+            }));
             match decided {
+                Ok((_, Some(_))) if !task.claim() => {}
                 Ok((outcome, change)) if change.is_some() || next.is_some() => {
                     if let Some((session, change)) = change {
                         next = Some(session);
-                        changes.push(change);
+                        changes.extend(change);
                     }
                     id.get_or_insert_with(|| task.id.clone());
                     waiting.push((task, outcome));
@@ -67,16 +75,12 @@ impl Decider {
     }
 
     /// What becomes of the session, if anything.
-    fn decide_one(
-        &self,
-        command: &Command,
-        session: Option<&AnySession>,
-    ) -> (Outcome, Option<(AnySession, SessionChange)>) {
+    fn decide_one(&self, command: &Command, session: Option<&AnySession>) -> (Outcome, Option<Change>) {
         let now = (self.clock)();
         let of_type = |comm_type| session.filter(|session| session.comm_type() == comm_type);
         match command {
             Command::Start(new) if session.is_none() => {
-                (Outcome::Started, Some((new.clone().into(), SessionChange::Started)))
+                (Outcome::Started, Some((new.clone().into(), Some(SessionChange::Started))))
             }
             Command::Start(_) => (Outcome::IdTaken, None),
             Command::Link(request) => {
@@ -85,7 +89,7 @@ impl Decider {
                 match decision {
                     Ok(accepted) => {
                         let change = accepted.change();
-                        let linked = (accepted.into_session().into(), SessionChange::Linked(change));
+                        let linked = (accepted.into_session().into(), Some(SessionChange::Linked(change)));
                         (Outcome::Link(answer, Ok(change)), Some(linked))
                     }
                     Err(error) => (Outcome::Link(answer, Err(error)), None),
@@ -94,7 +98,7 @@ impl Decider {
             Command::End(comm_type) => match of_type(*comm_type) {
                 None => (Outcome::NotFound, None),
                 Some(AnySession::Ended(_)) => (Outcome::Ended, None),
-                Some(active) => (Outcome::Ended, Some((active.clone().end(now), SessionChange::Ended))),
+                Some(active) => (Outcome::Ended, Some((active.clone().end(now), Some(SessionChange::Ended)))),
             },
             Command::Erase(comm_type) => match of_type(*comm_type) {
                 None => (Outcome::NotFound, None),
@@ -102,9 +106,25 @@ impl Decider {
                 Some(AnySession::Ended(ended)) => {
                     let erased = ended.clone().erase();
                     let changed = erased != *ended;
-                    (Outcome::Erased, changed.then(|| (erased.into(), SessionChange::Erased)))
+                    (Outcome::Erased, changed.then(|| (erased.into(), Some(SessionChange::Erased))))
                 }
             },
+        }
+    }
+
+    /// The probe's record as it is written next: its revision is one higher. One that has ended is not written.
+    fn probe(&self, session: Option<&AnySession>) -> (Outcome, Option<Change>) {
+        let next = match session {
+            None => Some(Session::start(CommType::Call)),
+            Some(AnySession::Active(session)) => EndUser::new("probe").ok().and_then(|end_user| {
+                let linked = session.link(&end_user, &DuplicatePolicy::new(Duration::ZERO), (self.clock)());
+                Some(linked.ok()?.into_session())
+            }),
+            Some(AnySession::Ended(_)) => None,
+        };
+        match next {
+            Some(next) => (Outcome::Started, Some((next.into(), None))),
+            None => (Outcome::IdTaken, None),
         }
     }
 }

@@ -3,10 +3,12 @@ use std::time::Duration;
 /// The bounds of [`Sessions`](crate::Sessions).
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How many batches may be under way at once. Commands on one session are always in the same shard. One shard is best
-    /// for a store that writes one batch at a time.
+    /// How many batches may be under way at once in each [part](crate::Store::partition) of the store. Commands on one
+    /// session are always in the same shard. One shard is best for a store that writes one batch at a time.
     pub shards: usize,
-    /// How many commands may wait in a shard. Those beyond it are refused at once.
+    /// How many commands may wait in a shard, and beside them as many reads. Those beyond it are refused at once: see
+    /// [`Caller`](crate::Caller). As many may be put aside, since something else holds their session, or since what became of
+    /// their write is not known.
     pub queue: usize,
     /// How many commands are decided in one batch at most.
     pub batch: usize,

@@ -1,55 +1,79 @@
 //! The piece between HTTP and a [`Store`]. It queues commands, decides them in batches, and answers each of them after
 //! its write is durable. It knows nothing of HTTP, and nothing of databases.
 
+mod aside;
 mod attempt;
 mod call;
 mod carryover;
 mod command;
 mod decide;
 mod limits;
+mod queue;
 mod reads;
 mod round;
+mod shard;
+mod show;
 mod task;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use midsession::{AnySession, DuplicatePolicy};
 use time::OffsetDateTime;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::Span;
 
-use self::call::with_timeout;
 pub use self::command::{Command, Outcome, SubmitError};
 pub use self::decide::Clock;
 use self::decide::Decider;
 pub use self::limits::Limits;
+pub use self::queue::Caller;
 use self::round::Batches;
-use self::task::{Task, Waiter};
-use crate::metrics::QUEUE_LENGTH;
-use crate::store::{Store, UnreadableRecord};
+use self::shard::Shard;
+use self::show::Look;
+use self::task::{Task, Work};
+use crate::store::{PROBE_ID, Store, StoreError};
+
+/// How many parts of a store are told apart.
+const PARTITIONS_MAX: usize = 256;
+
+/// The same in every process, so that a simulation can be repeated.
+type Hasher = BuildHasherDefault<DefaultHasher>;
 
 /// Decides commands on sessions in batches, over any [`Store`]. A clone is another handle of the same.
 ///
 /// Commands queue by session id in shards. The next batch of a shard is whatever has queued while the last one was under
 /// way: one read for all, a decision for each, one conditional write for all, then the answers. There is no timer, so a
 /// lone command does not wait. Several commands on one session are decided one after the other, on the session as it
-/// evolves, and share one write.
+/// evolves, and share one write. No batch spans two [parts](Store::partition) of the store.
 ///
 /// - What was decided on a session that another server changed meanwhile is decided again, on the session as it then is.
 /// - If the fate of a write is unknown, the session is read again: if it is what was decided, the change was made. If
 ///   it is as it was before, the command is decided again. Otherwise the answer is [`SubmitError::Unknown`].
+/// - A command whose session something else holds, or the fate of whose write is not known, is put aside, with all that is
+///   asked of its session. The others go on.
+/// - Where the queue is full, each [`Caller`] has a share of it.
 /// - A command that was taken up is finished, whether or not anyone waits for its answer. If no one does, a line in the
 ///   log says what came of it.
 pub struct Sessions<S>(Arc<Inner<S>>);
 
 struct Inner<S> {
     batches: Arc<Batches<S>>,
-    shards: RwLock<Vec<mpsc::Sender<Task>>>,
+    shards: RwLock<Shards>,
     running: Mutex<Vec<JoinHandle<()>>>,
+    runtime: Handle,
+}
+
+/// Each is started when it is first needed.
+#[derive(Default)]
+struct Shards {
+    /// By the part of the store, and the number in it.
+    started: HashMap<(usize, usize), Arc<Shard>, Hasher>,
+    stopped: bool,
 }
 
 impl<S> Clone for Sessions<S> {
@@ -59,15 +83,15 @@ impl<S> Clone for Sessions<S> {
 }
 
 impl<S: Store> Sessions<S> {
-    /// Starts the shards, as tasks of the tokio runtime that it is called in.
+    /// Its shards are tasks of the tokio runtime that it is called in.
     pub fn start(store: S, policy: DuplicatePolicy, clock: Clock, limits: Limits) -> Self {
         let batches = Arc::new(Batches { store, decider: Decider { policy, clock }, limits });
-        let shard = |_| {
-            let (sender, queue) = mpsc::channel(limits.queue.max(1));
-            (sender, tokio::spawn(batches.clone().run(queue)))
-        };
-        let (shards, running) = (0..limits.shards.max(1)).map(shard).unzip();
-        Self(Arc::new(Inner { batches, shards: RwLock::new(shards), running: Mutex::new(running) }))
+        Self(Arc::new(Inner {
+            batches,
+            shards: RwLock::default(),
+            running: Mutex::default(),
+            runtime: Handle::current(),
+        }))
     }
 
     /// Has `command` decided on the session `id`, and waits for its answer.
@@ -79,35 +103,64 @@ impl<S: Store> Sessions<S> {
     /// - The command's time is over.
     /// - The store failed, or the stored record cannot be read.
     pub async fn submit(&self, id: &str, command: Command) -> Result<Outcome, SubmitError> {
-        let deadline = Instant::now() + self.0.batches.limits.request_timeout;
-        let (reply, answer) = oneshot::channel();
-        let span = Span::current();
-        let task = Task {
-            id: id.into(),
-            command,
-            deadline,
-            reply,
-            span: span.clone(),
-            conflicts: 0,
-            needs_durable_read: false,
-            attempts: Vec::new(),
-        };
-        self.enqueue(task)?;
-        Waiter { answer, span }.until(deadline).await
+        self.submit_as(Caller::default(), id, command).await
     }
 
-    /// What is stored under `id`. It does not queue, so it does not wait behind writes.
+    /// The same for one of several callers, who share the queue.
     ///
     /// # Errors
+    /// As [`Sessions::submit`] has them.
+    pub async fn submit_as(&self, caller: Caller, id: &str, command: Command) -> Result<Outcome, SubmitError> {
+        let deadline = self.deadline();
+        let (task, waiter) = Task::new(id, Work::Command(command), deadline);
+        self.shard_of(id)?.submit(caller, task)?;
+        waiter.until(deadline).await
+    }
+
+    /// What is stored under `id`. It waits behind other reads, and not behind commands.
+    ///
+    /// # Errors
+    /// - The queue of reads is full, or the server stops.
+    /// - Its time is over.
     /// - The store failed, or the stored record cannot be read.
     pub async fn read(&self, id: &str) -> Result<Option<AnySession>, SubmitError> {
-        let Batches { store, limits, .. } = &*self.0.batches;
-        let read = with_timeout(limits.call_timeout(), 1, store.read(&[id])).await;
-        let found = read.map_err(SubmitError::Store)?.pop().unwrap_or(Ok(None));
-        found.map_err(|error| match error {
-            UnreadableRecord::OutOfReach(error) => SubmitError::Store(error),
-            UnreadableRecord::NoSession(error) => SubmitError::Unreadable(error.to_string()),
-        })
+        self.read_as(Caller::default(), id).await
+    }
+
+    /// The same for one of several callers, who share the queue.
+    ///
+    /// # Errors
+    /// As [`Sessions::read`] has them.
+    pub async fn read_as(&self, caller: Caller, id: &str) -> Result<Option<AnySession>, SubmitError> {
+        let (look, looker) = Look::new(id, self.deadline());
+        self.shard_of(id)?.look(caller, look)?;
+        looker.wait().await
+    }
+
+    /// Whether links can be made: the record of [`PROBE_ID`] is written once more, on the way of every link. Each shard of its
+    /// part of the store must take something up in time.
+    ///
+    /// # Errors
+    /// - It could not be written, or not in time.
+    pub async fn probe(&self, limit: Duration) -> Result<(), SubmitError> {
+        let deadline = Instant::now() + limit;
+        let own = self.shard_of(PROBE_ID)?;
+        let part = self.partition(PROBE_ID);
+        let others = (0..self.0.batches.limits.shards.max(1)).map(|number| self.shard((part, number)));
+        let mut waiting = Vec::new();
+        for shard in others {
+            let shard = shard?;
+            let work = if Arc::ptr_eq(&shard, &own) { Work::Probe } else { Work::Ping };
+            let (task, waiter) = Task::new(PROBE_ID, work, deadline);
+            shard.submit(Caller::PROBE, task)?;
+            waiting.push(waiter);
+        }
+        for waiter in waiting {
+            if waiter.until(deadline).await? != Outcome::Started {
+                return Err(SubmitError::Store(StoreError::nothing_written("the probe's record is none")));
+            }
+        }
+        Ok(())
     }
 
     /// The time, as decisions are told it.
@@ -123,7 +176,11 @@ impl<S: Store> Sessions<S> {
     /// Takes no more commands, and waits until those that it has are answered. That takes no longer than their time-out and one
     /// more call of the store.
     pub async fn stop(&self) {
-        self.0.shards.write().unwrap_or_else(PoisonError::into_inner).clear();
+        {
+            let mut shards = self.0.shards.write().unwrap_or_else(PoisonError::into_inner);
+            shards.stopped = true;
+            shards.started.drain().for_each(|(_, shard)| shard.close());
+        }
         let running = std::mem::take(&mut *self.0.running.lock().unwrap_or_else(PoisonError::into_inner));
         for shard in running {
             // It does not panic, and no one aborts it.
@@ -131,18 +188,38 @@ impl<S: Store> Sessions<S> {
         }
     }
 
-    fn enqueue(&self, task: Task) -> Result<(), SubmitError> {
-        let shards = self.0.shards.read().unwrap_or_else(PoisonError::into_inner);
-        // The same in every process, so that a simulation can be repeated.
-        let mut hasher = DefaultHasher::new();
-        task.id.hash(&mut hasher);
-        let shard = hasher.finish().checked_rem(shards.len() as u64).ok_or(SubmitError::Stopping)?;
-        let shard = usize::try_from(shard).ok().and_then(|shard| shards.get(shard)).ok_or(SubmitError::Stopping)?;
-        shard.try_send(task).map_err(|error| match error {
-            TrySendError::Full(_) => SubmitError::Full,
-            TrySendError::Closed(_) => SubmitError::Stopping,
-        })?;
-        metrics::gauge!(QUEUE_LENGTH).increment(1);
-        Ok(())
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.0.batches.limits.request_timeout
+    }
+
+    fn shard_of(&self, id: &str) -> Result<Arc<Shard>, SubmitError> {
+        let shards = self.0.batches.limits.shards.max(1) as u64;
+        let number = Hasher::default().hash_one(id).checked_rem(shards).unwrap_or_default();
+        self.shard((self.partition(id), usize::try_from(number).unwrap_or_default()))
+    }
+
+    /// A store may panic.
+    fn partition(&self, id: &str) -> usize {
+        let partition = catch_unwind(AssertUnwindSafe(|| self.store().partition(id)));
+        partition.unwrap_or_default().checked_rem(PARTITIONS_MAX).unwrap_or_default()
+    }
+
+    fn shard(&self, place: (usize, usize)) -> Result<Arc<Shard>, SubmitError> {
+        {
+            let shards = self.0.shards.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(shard) = shards.started.get(&place) {
+                return Ok(shard.clone());
+            }
+        }
+        let mut shards = self.0.shards.write().unwrap_or_else(PoisonError::into_inner);
+        if shards.stopped {
+            return Err(SubmitError::Stopping);
+        }
+        let start = || {
+            let (shard, running) = Shard::start(&self.0.batches, &self.0.runtime);
+            self.0.running.lock().unwrap_or_else(PoisonError::into_inner).extend(running);
+            shard
+        };
+        Ok(shards.started.entry(place).or_insert_with(start).clone())
     }
 }

@@ -33,32 +33,33 @@ pub(super) async fn read_batch<S: Store>(
 }
 
 async fn read_weak<S: Store>(store: &S, limit: Duration, ids: &[&str]) -> Vec<ReadResult> {
-    let mut weak = true;
-    let call = async {
-        if let Some(found) = store.read_weak(ids).await? {
-            return Ok(found);
+    let call = || async {
+        match store.read_weak(ids).await? {
+            Some(found) => Ok(marked(found, true)),
+            None => Ok(marked(store.read(ids).await?, false)),
         }
-        weak = false;
-        store.read(ids).await
     };
-    let found = each(limit, ids, call).await;
-    found.into_iter().map(|found| ReadResult { found, weak }).collect()
+    each(limit, ids, call).await
 }
 
 async fn read_durable<S: Store>(store: &S, limit: Duration, ids: &[&str]) -> Vec<ReadResult> {
-    let found = each(limit, ids, store.read(ids)).await;
-    found.into_iter().map(|found| ReadResult { found, weak: false }).collect()
+    each(limit, ids, || async { Ok(marked(store.read(ids).await?, false)) }).await
+}
+
+fn marked(found: Vec<ReadOutcome>, weak: bool) -> Vec<ReadResult> {
+    found.into_iter().map(|found| ReadResult { found, weak }).collect()
 }
 
 /// If the store could not be asked at all, each id is out of reach for itself.
-async fn each(
+async fn each<F: Future<Output = Result<Vec<ReadResult>, StoreError>>>(
     limit: Duration,
     ids: &[&str],
-    call: impl Future<Output = Result<Vec<ReadOutcome>, StoreError>>,
-) -> Vec<ReadOutcome> {
+    call: impl FnOnce() -> F,
+) -> Vec<ReadResult> {
     if ids.is_empty() {
         return Vec::new();
     }
+    let out_of_reach = |error: &StoreError| ReadResult { found: Err(error.clone().into()), weak: false };
     let found = with_timeout(limit, ids.len(), call).await;
-    found.unwrap_or_else(|error| ids.iter().map(|_| Err(error.clone().into())).collect())
+    found.unwrap_or_else(|error| ids.iter().map(|_| out_of_reach(&error)).collect())
 }

@@ -1,24 +1,18 @@
-//! A shard: its queue, taken in batches. Each batch is read, decided and written together.
+//! One batch: read, decided and written together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::call::with_timeout;
 use super::carryover::Carryover;
-use super::command::SubmitError;
+use super::command::{Outcome, SubmitError};
 use super::decide::{Decider, Decision};
 use super::limits::Limits;
 use super::reads::{ReadResult, read_batch};
-use super::task::Task;
-use crate::metrics::{BATCH_SIZE, QUEUE_LENGTH};
+use super::task::{Task, Work};
 use crate::store::{Store, StoreError, UnreadableRecord, WriteOutcome};
-
-/// The pause before a database that failed is asked again.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// What each shard works with.
 pub(super) struct Batches<S> {
@@ -28,30 +22,8 @@ pub(super) struct Batches<S> {
 }
 
 impl<S: Store> Batches<S> {
-    /// One shard, until its queue is closed and empty.
-    pub(super) async fn run(self: Arc<Self>, mut queue: mpsc::Receiver<Task>) {
-        let mut carryover = Carryover::default();
-        loop {
-            let mut batch = carryover.tasks;
-            let kept = batch.len();
-            if carryover.backoff {
-                sleep(PAUSE).await;
-            } else if batch.is_empty() {
-                let Some(first) = queue.recv().await else { return };
-                batch.push(first);
-            }
-            while batch.len() < self.limits.batch.max(1) {
-                let Ok(task) = queue.try_recv() else { break };
-                batch.push(task);
-            }
-            metrics::gauge!(QUEUE_LENGTH).decrement(count(batch.len() - kept));
-            metrics::histogram!(BATCH_SIZE).record(count(batch.len()));
-            carryover = self.round(batch).await;
-        }
-    }
-
     /// Reads, decides and writes one batch. The answers that rest on no write are sent before it.
-    async fn round(&self, batch: Vec<Task>) -> Carryover {
+    pub(super) async fn round(&self, batch: Vec<Task>) -> Carryover {
         let mut carryover = Carryover::default();
         // In the order of ids, so that the writes of two servers do not lock each other out.
         let mut sessions: BTreeMap<Arc<str>, Vec<Task>> = BTreeMap::new();
@@ -82,7 +54,9 @@ impl<S: Store> Batches<S> {
                 Err(UnreadableRecord::NoSession(error)) => {
                     let unreadable = SubmitError::Unreadable(error.to_string());
                     for task in tasks {
-                        task.answer(Err(unreadable.clone()));
+                        let is_open = !task.attempts.is_empty();
+                        let error = if is_open { SubmitError::unknown(&unreadable) } else { unreadable.clone() };
+                        task.answer(Err(error));
                     }
                 }
             }
@@ -97,7 +71,7 @@ impl<S: Store> Batches<S> {
     async fn write(&self, decisions: Vec<Decision>, carryover: &mut Carryover) {
         let (writes, waiting): (Vec<_>, Vec<_>) =
             decisions.into_iter().map(|Decision { write, tasks }| (write, tasks)).unzip();
-        match with_timeout(self.limits.call_timeout(), writes.len(), self.store.write(&writes)).await {
+        match with_timeout(self.limits.call_timeout(), writes.len(), || self.store.write(&writes)).await {
             Ok(outcomes) => {
                 for ((write, tasks), outcome) in writes.iter().zip(waiting).zip(outcomes) {
                     match outcome {
@@ -107,14 +81,15 @@ impl<S: Store> Batches<S> {
                             }
                         }
                         WriteOutcome::Conflict => {
-                            for (task, _) in tasks {
-                                carryover.conflict(write, task);
+                            for (task, outcome) in tasks {
+                                match task.work {
+                                    // Another server's probe was first: its write was made.
+                                    Work::Probe => task.answer(Ok(outcome)),
+                                    _ => carryover.conflict(write, task),
+                                }
                             }
                         }
-                        WriteOutcome::Busy => {
-                            carryover.backoff = true;
-                            carryover.tasks.extend(tasks.into_iter().map(|(task, _)| task));
-                        }
+                        WriteOutcome::Busy => tasks.into_iter().for_each(|(task, _)| carryover.wait(task)),
                         WriteOutcome::Refused => {
                             let error = StoreError::nothing_written("it refused this write");
                             for (task, _) in tasks {
@@ -135,10 +110,14 @@ impl<S: Store> Batches<S> {
     }
 }
 
-/// Those whose time is not over. The others are answered.
+/// Those that are to be decided, and whose time is not over. The others are answered.
 fn in_time(batch: Vec<Task>) -> impl Iterator<Item = Task> {
     let now = Instant::now();
     batch.into_iter().filter_map(move |task| {
+        if let Work::Ping = task.work {
+            task.answer(Ok(Outcome::Started));
+            return None;
+        }
         if now < task.deadline {
             return Some(task);
         }
@@ -152,6 +131,6 @@ fn in_time(batch: Vec<Task>) -> impl Iterator<Item = Task> {
     })
 }
 
-fn count(length: usize) -> f64 {
+pub(super) fn count(length: usize) -> f64 {
     u32::try_from(length).unwrap_or(u32::MAX).into()
 }

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use midsession::{Active, AnySession, CommType, DuplicatePolicy, EndUser, Session};
-use time::OffsetDateTime;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::batch::Sessions;
 use crate::metrics::READY;
-use crate::store::{ConditionalWrite, PROBE_ID, Store, WriteOutcome};
+use crate::store::Store;
 
 /// How long an answer is good for.
 const FRESH: Duration = Duration::from_secs(1);
@@ -39,39 +37,9 @@ impl<S: Store> Readiness<S> {
         {
             return answer.clone();
         }
-        let answer = timeout(TIME_LIMIT, self.probe()).await.unwrap_or_else(|_| Err(Unready("time-out".into())));
+        let answer = self.sessions.probe(TIME_LIMIT).await.map_err(|error| Unready(error.to_string()));
         metrics::gauge!(READY).set(u8::from(answer.is_ok()));
         *last = Some((Instant::now(), answer.clone()));
         answer
     }
-
-    /// A link of the probe's record, written as every link is.
-    async fn probe(&self) -> Result<(), Unready> {
-        let store = self.sessions.store();
-        let read = store.read(&[PROBE_ID]).await.map_err(|error| Unready(error.to_string()))?.pop();
-        let found = match read {
-            None | Some(Ok(None)) => None,
-            Some(Ok(Some(AnySession::Active(session)))) => Some(session),
-            Some(Ok(Some(AnySession::Ended(_)))) => return Err(Unready("the probe's record has ended".into())),
-            Some(Err(error)) => return Err(Unready(error.to_string())),
-        };
-        let expected = found.as_ref().map(Session::revision);
-        let next = next(found, self.sessions.now()).ok_or_else(|| Unready("the probe's record is none".into()))?;
-        let write = ConditionalWrite::new(PROBE_ID, expected, next);
-        match store.write(&[write]).await.map_err(|error| Unready(error.to_string()))?.first() {
-            // Another server's probe was first: its write was made.
-            Some(WriteOutcome::Applied | WriteOutcome::Conflict) => Ok(()),
-            Some(WriteOutcome::Busy) => Err(Unready("the probe's record is held".into())),
-            Some(WriteOutcome::Refused) => Err(Unready("the database refused the probe".into())),
-            Some(WriteOutcome::Unknown) | None => Err(Unready("whether the probe was written is not known".into())),
-        }
-    }
-}
-
-/// The record as it is written next: its revision is one higher.
-fn next(found: Option<Session<Active>>, now: OffsetDateTime) -> Option<Session<Active>> {
-    let Some(session) = found else { return Some(Session::start(CommType::Call)) };
-    let end_user = EndUser::new("probe").ok()?;
-    let linked = session.link(&end_user, &DuplicatePolicy::new(Duration::ZERO), now).ok()?;
-    Some(linked.into_session())
 }
