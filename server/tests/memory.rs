@@ -25,6 +25,12 @@ struct State {
     /// What a weak read shows, if there are weak reads.
     weak_reads: Option<HashMap<String, Option<AnySession>>>,
     unreadable: Vec<String>,
+    /// The part that has an id, if it is not the first.
+    parts: HashMap<String, usize>,
+    /// The part of the database that answers nothing.
+    hanging: Option<usize>,
+    /// How long a read that is no weak one takes.
+    slow_reads: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +53,8 @@ pub enum Fault {
     RefusesOne(String),
     /// Something else holds the session of this id: it says so, and makes the others.
     Holds(String),
+    /// It does not write this id, says that it does not know, and makes the others.
+    LosesTrackOf(String),
     Panics,
     /// It writes, and gives an answer too few.
     Miscounts,
@@ -74,6 +82,28 @@ impl Memory {
     pub fn read_weakly_as<const N: usize>(&self, ghosts: [(&str, Option<AnySession>); N]) {
         let ghosts = ghosts.into_iter().map(|(id, session)| (id.to_owned(), session)).collect();
         self.0.lock().unwrap().weak_reads = Some(ghosts);
+    }
+
+    /// The part of the database that has this id.
+    pub fn put_into_part(&self, id: &str, part: usize) {
+        self.0.lock().unwrap().parts.insert(id.to_owned(), part);
+    }
+
+    /// From now on a call that asks for an id of this part is never answered.
+    pub fn hang_part(&self, part: usize) {
+        self.0.lock().unwrap().hanging = Some(part);
+    }
+
+    pub fn slow_reads(&self, time: Duration) {
+        self.0.lock().unwrap().slow_reads = time;
+    }
+
+    /// Waits for ever if one of them is in the part that hangs.
+    async fn wait_for<'a>(&self, mut ids: impl Iterator<Item = &'a str>) {
+        let hanging = self.0.lock().unwrap().hanging;
+        if hanging.is_some() && ids.any(|id| Some(self.partition(id)) == hanging) {
+            std::future::pending::<()>().await;
+        }
     }
 
     pub fn reads(&self) -> usize {
@@ -116,6 +146,11 @@ impl Memory {
 
 impl Store for Memory {
     async fn read(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
+        self.wait_for(ids.iter().copied()).await;
+        let time = self.0.lock().unwrap().slow_reads;
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
         let mut state = self.0.lock().unwrap();
         state.reads += 1;
         let found = ids.iter().map(|id| {
@@ -128,13 +163,19 @@ impl Store for Memory {
     }
 
     async fn read_weak(&self, ids: &[&str]) -> Result<Option<Vec<ReadOutcome>>, StoreError> {
+        self.wait_for(ids.iter().copied()).await;
         let state = self.0.lock().unwrap();
         let Some(ghosts) = &state.weak_reads else { return Ok(None) };
         let shown = |id: &&str| ghosts.get(*id).cloned().unwrap_or_else(|| state.sessions.get(*id).cloned());
         Ok(Some(ids.iter().map(shown).map(Ok).collect()))
     }
 
+    fn partition(&self, id: &str) -> usize {
+        self.0.lock().unwrap().parts.get(id).copied().unwrap_or_default()
+    }
+
     async fn write(&self, writes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
+        self.wait_for(writes.iter().map(|write| &*write.id)).await;
         let fault = {
             let mut state = self.0.lock().unwrap();
             state.batches.push(writes.len());
@@ -167,6 +208,9 @@ impl Store for Memory {
             Some(Fault::Refuses) => return Err(StoreError::nothing_written("refused")),
             Some(Fault::RefusesOne(id)) => return Ok(self.write_but(writes, Some((&id, WriteOutcome::Refused)))),
             Some(Fault::Holds(id)) => return Ok(self.write_but(writes, Some((&id, WriteOutcome::Busy)))),
+            Some(Fault::LosesTrackOf(id)) => {
+                return Ok(self.write_but(writes, Some((&id, WriteOutcome::Unknown))));
+            }
             Some(Fault::Panics) => panic!("as told"),
             Some(Fault::Miscounts) => return Ok(self.write_now(writes).split_off(1)),
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use midsession::{CommType, DuplicatePolicy, Session};
 use midsession_server::{App, ConnectionLimits, Limits, Sessions, Token, Tokens, router, serve};
 use time::OffsetDateTime;
-use tokio::net::TcpListener;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -54,5 +55,35 @@ async fn clients_beyond_the_queue_are_answered_503_with_retry_after_and_the_othe
 
     drop(stop);
     running.await.unwrap();
+    sessions.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_whose_clients_hang_up_do_not_pile_up_beyond_the_bound_of_connections() {
+    const CLIENTS: usize = 200;
+    const CONNECTIONS: usize = 8;
+    let store = Memory::default();
+    for number in 0..CLIENTS {
+        store.put(&number.to_string(), Session::start(CommType::Chat).into());
+    }
+    // Long enough for all clients to come and go meanwhile.
+    store.fail([Fault::Slow(Duration::from_secs(2))]);
+    let policy = DuplicatePolicy::new(Duration::ZERO);
+    let sessions = Sessions::start(store.clone(), policy, Arc::new(OffsetDateTime::now_utc), Limits::default());
+    let app = App { sessions: sessions.clone(), tokens: Tokens::new([Token::new(TOKEN).unwrap()]), public_docs: false };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = ConnectionLimits { connections: CONNECTIONS, ..ConnectionLimits::default() };
+    let running = tokio::spawn(serve(listener, router(app), limits, std::future::pending()));
+    for number in 0..CLIENTS {
+        let path = format!("/apps/api/v1/chats/{number}/end_user");
+        let request = post(&path, "content-type: application/json\r\n", br#"{"identifier":"id-1"}"#, false);
+        TcpStream::connect(address).await.unwrap().write_all(&request).await.unwrap();
+    }
+    while store.batches().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(store.batches()[1] < CONNECTIONS, "{:?}", store.batches());
+    running.abort();
     sessions.stop().await;
 }

@@ -8,6 +8,8 @@ use axum::http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::batch::Caller;
+
 /// The shortest token that is taken, in characters. Shorter ones are guessed.
 pub const TOKEN_MIN_CHARS: usize = 16;
 
@@ -71,16 +73,14 @@ impl Tokens {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = tokens.into_iter().collect();
     }
 
-    pub(crate) fn admit(&self, headers: &HeaderMap) -> bool {
-        let Some((scheme, token)) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.split_once(' '))
-        else {
-            return false;
-        };
+    /// Who asks, if it shows one of them.
+    pub(crate) fn admit(&self, headers: &HeaderMap) -> Option<Caller> {
+        let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
         let shown: [u8; 32] = Sha256::digest(token.trim_start_matches(' ')).into();
         let tokens = self.0.read().unwrap_or_else(PoisonError::into_inner);
         // All of them: how long it takes does not tell which it was.
         let known = tokens.iter().fold(Choice::from(0), |known, token| known | token.0.ct_eq(&shown));
-        scheme.eq_ignore_ascii_case("Bearer") && known.into()
+        (scheme.eq_ignore_ascii_case("Bearer") && known.into()).then(|| Caller::new(shown))
     }
 }
 

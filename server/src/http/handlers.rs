@@ -16,7 +16,7 @@ use super::reply::Reply;
 use super::schema::{
     BodyResponses, CommTypeParam, CommonResponses, LinkBody, Message, NewSession, Record, SessionParams, Started,
 };
-use crate::batch::{Command, Outcome};
+use crate::batch::{Caller, Command, Outcome};
 use crate::store::Store;
 
 type Shared<S> = State<Arc<App<S>>>;
@@ -37,6 +37,7 @@ type Shared<S> = State<Arc<App<S>>>;
 )]
 pub(crate) async fn end_user<S: Store>(
     State(app): Shared<S>,
+    caller: Caller,
     method: Method,
     uri: Uri,
     request: Request,
@@ -48,7 +49,7 @@ pub(crate) async fn end_user<S: Store>(
     let body = JsonBody::from_request(request, &app).await?;
     let link: LinkRequest<'_> = body.parse().map_err(|_| Reply::INVALID_JSON)?;
     let link = link.with_endpoint(&endpoint).into_owned();
-    Ok(app.sessions.submit(endpoint.session_id(), Command::Link(link)).await?.into())
+    Ok(app.sessions.submit_as(caller, endpoint.session_id(), Command::Link(link)).await?.into())
 }
 
 /// Start a session
@@ -76,6 +77,7 @@ pub(crate) async fn end_user<S: Store>(
 )]
 pub(crate) async fn start<S: Store>(
     State(app): Shared<S>,
+    caller: Caller,
     Extension(comm_type): Extension<CommType>,
     body: JsonBody,
 ) -> Result<Reply, Reply> {
@@ -83,7 +85,7 @@ pub(crate) async fn start<S: Store>(
         body.parse().map_err(|error| if error.is_data() { Reply::INVALID_CRM } else { Reply::INVALID_JSON })?;
     let session = Session::start(comm_type).with_crm_support(new.and_then(|new| new.crm).unwrap_or_default());
     let id = new_id(app.sessions.now());
-    match app.sessions.submit(&id, Command::Start(session)).await? {
+    match app.sessions.submit_as(caller, &id, Command::Start(session)).await? {
         Outcome::Started => Ok(Reply::started(&id)),
         other => Err(other.into()),
     }
@@ -101,9 +103,14 @@ pub(crate) async fn start<S: Store>(
         CommonResponses, BodyResponses,
     )
 )]
-pub(crate) async fn end<S: Store>(State(app): Shared<S>, session: SessionPath, body: JsonBody) -> Result<Reply, Reply> {
+pub(crate) async fn end<S: Store>(
+    State(app): Shared<S>,
+    caller: Caller,
+    session: SessionPath,
+    body: JsonBody,
+) -> Result<Reply, Reply> {
     body.parse::<IgnoredAny>().map_err(|_| Reply::INVALID_JSON)?;
-    Ok(app.sessions.submit(&session.id, Command::End(session.comm_type)).await?.into())
+    Ok(app.sessions.submit_as(caller, &session.id, Command::End(session.comm_type)).await?.into())
 }
 
 /// Erase an ended session's personal data
@@ -118,8 +125,12 @@ pub(crate) async fn end<S: Store>(State(app): Shared<S>, session: SessionPath, b
         CommonResponses,
     )
 )]
-pub(crate) async fn erase<S: Store>(State(app): Shared<S>, session: SessionPath) -> Result<Reply, Reply> {
-    Ok(app.sessions.submit(&session.id, Command::Erase(session.comm_type)).await?.into())
+pub(crate) async fn erase<S: Store>(
+    State(app): Shared<S>,
+    caller: Caller,
+    session: SessionPath,
+) -> Result<Reply, Reply> {
+    Ok(app.sessions.submit_as(caller, &session.id, Command::Erase(session.comm_type)).await?.into())
 }
 
 /// Show a session
@@ -133,8 +144,12 @@ pub(crate) async fn erase<S: Store>(State(app): Shared<S>, session: SessionPath)
         CommonResponses,
     )
 )]
-pub(crate) async fn show<S: Store>(State(app): Shared<S>, session: SessionPath) -> Result<Reply, Reply> {
-    let found = app.sessions.read(&session.id).await?;
+pub(crate) async fn show<S: Store>(
+    State(app): Shared<S>,
+    caller: Caller,
+    session: SessionPath,
+) -> Result<Reply, Reply> {
+    let found = app.sessions.read_as(caller, &session.id).await?;
     // A session of the other comm type is as good as none.
     let found = found.filter(|found| found.comm_type() == session.comm_type).ok_or(Reply::NOT_FOUND)?;
     Ok(Reply::session(&found))

@@ -28,11 +28,11 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// here has its line in the log, too.
 pub(crate) async fn request_layer<S: Store>(
     State(app): State<Arc<App<S>>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response<Body> {
     let line = Line::begin(&request);
-    let response = match ambiguity(&request).or_else(|| app.unauthorized(&request)) {
+    let response = match ambiguity(&request).or_else(|| app.unauthorized(&mut request)) {
         Some(refusal) => refusal.into_response(),
         None => next.run(request).await,
     };
@@ -56,11 +56,16 @@ fn ambiguity(request: &Request) -> Option<Reply> {
 
 impl<S> App<S> {
     /// Lets in who shows a token, and anyone who asks after the server's health or reads what is public of its docs.
-    fn unauthorized(&self, request: &Request) -> Option<Reply> {
+    /// Who showed a token shares the queue as that token's [`Caller`](crate::Caller).
+    fn unauthorized(&self, request: &mut Request) -> Option<Reply> {
         let path = request.uri().path();
         let in_docs = |docs: &str| path.strip_prefix(docs).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let is_open = OPEN.contains(&path) || self.public_docs && PUBLIC_DOCS.into_iter().any(in_docs);
-        (!is_open && !self.tokens.admit(request.headers())).then(Reply::unauthorized)
+        if !is_open {
+            let Some(caller) = self.tokens.admit(request.headers()) else { return Some(Reply::unauthorized()) };
+            request.extensions_mut().insert(caller);
+        }
+        None
     }
 }
 

@@ -20,7 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use metrics::Gauge;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 use self::connection::{Connection, Phase};
@@ -88,14 +88,16 @@ pub(crate) async fn serve_counted(
         let _ = stream.set_nodelay(true);
         let phase = Phase::default();
         let io = TokioIo::new(Connection::new(stream, phase.clone(), limits));
-        let (router, in_flight) = (TowerToHyperService::new(router.clone()), in_flight.clone());
+        let router = TowerToHyperService::new(router.clone());
+        let in_flight = InFlight { _permit: Arc::new(permit), _sender: in_flight.clone() };
+        let held = in_flight.clone();
         let service = service_fn(move |request| handle(router.clone(), request, phase.clone(), in_flight.clone()));
         let connection = connections.watch(http.serve_connection(io, service));
         let open = OpenConnection::one_more(&open);
         tokio::spawn(async move {
             // A connection that ends badly is the client's affair.
             let _ = connection.await;
-            drop((open, permit));
+            drop((open, held));
         });
     }
     drop((listener, in_flight));
@@ -124,12 +126,20 @@ impl Drop for OpenConnection {
     }
 }
 
+/// What a connection holds, and each of its requests until it is finished. So a request whose client has gone still counts
+/// as a connection: clients that come and go do not pile up work beyond that bound.
+#[derive(Clone)]
+struct InFlight {
+    _permit: Arc<Result<OwnedSemaphorePermit, AcquireError>>,
+    _sender: mpsc::Sender<()>,
+}
+
 /// It goes on when hyper drops this future because the client has gone.
 async fn handle(
     router: TowerToHyperService<Router>,
     request: Request<Incoming>,
     phase: Phase,
-    in_flight: mpsc::Sender<()>,
+    in_flight: InFlight,
 ) -> Result<Response<axum::body::Body>, Infallible> {
     phase.handling();
     let handled = DetachOnDrop::new(async move {

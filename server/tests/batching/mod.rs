@@ -3,6 +3,8 @@
 mod batches;
 mod failures;
 mod fates;
+mod isolation;
+mod sharing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use midsession::{
     AnySession, CommType, DuplicatePolicy, LinkChange, LinkError, LinkErrorKind, LinkRequest, Param, Session,
 };
-use midsession_server::{Clock, Command, Limits, Outcome, Sessions, SubmitError};
+use midsession_server::{Clock, Command, Limits, Outcome, Sessions, Store, SubmitError};
 use time::OffsetDateTime;
 
 use crate::memory::Memory;
@@ -54,8 +56,8 @@ pub fn link(identifier: &str) -> Command {
     Command::Link(LinkRequest { identifier, ..LinkRequest::default() }.with_comm_type("chat"))
 }
 
-pub fn spawn(
-    sessions: &Sessions<Memory>,
+pub fn spawn<S: Store>(
+    sessions: &Sessions<S>,
     id: &str,
     command: Command,
 ) -> tokio::task::JoinHandle<Result<Outcome, SubmitError>> {
