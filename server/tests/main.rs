@@ -12,9 +12,12 @@ mod memory;
 mod operator;
 mod overload;
 mod postgres;
+mod postgres_erasure;
 mod postgres_harness;
 mod postgres_open;
+mod postgres_rows;
 mod postgres_service;
+mod postgres_standby;
 mod purge;
 mod races;
 #[cfg(feature = "redis")]

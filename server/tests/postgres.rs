@@ -5,20 +5,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use midsession::AnySession;
-use midsession_server::{EndedSession, Postgres, PostgresOptions, Purgeable, Store, StoreError, WriteOutcome};
+use midsession_server::{Postgres, PostgresOptions, Store, StoreError, WriteOutcome};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::postgres_harness::{Bouncer, Cluster, WAITING, link, start, stored, write};
+use crate::postgres_harness::{Bouncer, Cluster, link, start, stored, write};
 use crate::store_kit;
 
-async fn open(url: &str) -> Postgres {
+pub async fn open(url: &str) -> Postgres {
     Postgres::open(url, &PostgresOptions::default()).await.unwrap()
 }
 
 /// With time enough for a machine that is busy with other tests, where time is not what is tested.
-async fn open_and_wait(url: &str) -> Postgres {
+pub async fn open_and_wait(url: &str) -> Postgres {
     let options = PostgresOptions { timeout: Duration::from_secs(30), ..PostgresOptions::default() };
     Postgres::open(url, &options).await.unwrap()
 }
@@ -75,19 +75,6 @@ fn it_keeps_every_rule_of_the_kit_for_stores_through_pgbouncer() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ids_are_listed_after_one_another() {
-    let Some(cluster) = Cluster::start("") else { return };
-    let store = open_and_wait(&cluster.url()).await;
-    store.write(&["b", "A", "c", "a"].map(start)).await.unwrap();
-    let now = time::OffsetDateTime::now_utc();
-    let after = |id: &str| EndedSession { id: id.to_owned(), ended_at: now };
-    let ids = |page: Vec<EndedSession>| page.into_iter().map(|ended| ended.id).collect::<Vec<_>>();
-    assert_eq!(ids(store.list_ended(now, None, 3).await.unwrap()), ["A", "a", "b"]);
-    assert_eq!(ids(store.list_ended(now, Some(&after("b")), 3).await.unwrap()), ["c"]);
-    assert!(store.list_ended(now, Some(&after("c")), 3).await.unwrap().is_empty());
-}
-
 /// Two stores write the same sessions in opposite orders, again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_that_cross_never_deadlock_and_each_revision_is_written_once() {
@@ -130,28 +117,6 @@ async fn they_never_deadlock(cluster: &Cluster, url: &str) {
     assert_eq!(row.get::<_, i64>(0), i64::try_from(written).unwrap());
     let row = client.query_one("SELECT SUM(deadlocks)::bigint FROM pg_stat_database", &[]).await.unwrap();
     assert_eq!(row.get::<_, i64>(0), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deadlock_is_a_lost_race() {
-    const BLOCKED: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
-    let Some(cluster) = Cluster::start("") else { return };
-    // Of the two, the one that looks first gives way.
-    cluster.execute("ALTER DATABASE postgres SET deadlock_timeout = '5s'").await;
-    let store = Arc::new(open_and_wait(&cluster.url()).await);
-    store.write(&["a", "b"].map(start)).await.unwrap();
-    let other = cluster.client().await;
-    let holds = "SET deadlock_timeout = '1h'; BEGIN; UPDATE sessions SET revision = 7 WHERE id = 'b'";
-    other.batch_execute(holds).await.unwrap();
-    let batch = tokio::spawn({
-        let store = store.clone();
-        async move { store.write(&[link("a", 0, "x"), link("b", 0, "x")]).await }
-    });
-    cluster.until(BLOCKED, |blocked| blocked == 1).await;
-    // It waits for the batch, which waits for it.
-    other.batch_execute("UPDATE sessions SET revision = 7 WHERE id = 'a'; COMMIT").await.unwrap();
-    assert_eq!(batch.await.unwrap().unwrap(), [WriteOutcome::Conflict, WriteOutcome::Conflict]);
-    assert_eq!(store.write(&[link("a", 7, "y"), link("b", 7, "y")]).await.unwrap(), [WriteOutcome::Applied; 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,7 +183,7 @@ async fn a_locked_table_is_survived(cluster: &Cluster, url: &str, application: &
     assert!(stored == Some((0, String::new())) || may_be_written, "{stored:?} was written after all");
 }
 
-async fn recovered(store: &Postgres) {
+pub async fn recovered(store: &Postgres) {
     let started = Instant::now();
     while store.read(&["a"]).await.is_err() || store.write(&[start("a")]).await.is_err() {
         assert!(started.elapsed() < Duration::from_mins(1), "no recovery within a minute");
@@ -270,7 +235,7 @@ async fn it_works_through_pgbouncer_in_transaction_mode() {
 }
 
 /// Writes to sessions of its own, revision by revision, through whatever happens, and remembers what it was told.
-struct Load {
+pub struct Load {
     store: Arc<Postgres>,
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicUsize>,
@@ -278,7 +243,7 @@ struct Load {
 }
 
 impl Load {
-    async fn start(store: &Arc<Postgres>) -> Self {
+    pub async fn start(store: &Arc<Postgres>) -> Self {
         let mut load =
             Self { store: store.clone(), stop: Arc::default(), accepted: Arc::default(), writers: JoinSet::new() };
         for number in 0..16 {
@@ -306,7 +271,7 @@ impl Load {
     }
 
     /// Waits for another hundred acknowledged writes.
-    async fn goes_on(&self) {
+    pub async fn goes_on(&self) {
         let (before, started) = (self.accepted.load(Ordering::SeqCst), Instant::now());
         while self.accepted.load(Ordering::SeqCst) < before + 100 {
             assert!(started.elapsed() < Duration::from_mins(1), "no writes within a minute");
@@ -315,7 +280,7 @@ impl Load {
     }
 
     /// Every acknowledged write is there.
-    async fn settle(self) {
+    pub async fn settle(self) {
         self.stop.store(true, Ordering::SeqCst);
         for (id, acknowledged) in self.writers.join_all().await {
             let (revision, _) = stored(&*self.store, &id).await.expect("a session that was acknowledged");
@@ -337,89 +302,6 @@ async fn what_was_acknowledged_survives_the_kill_of_the_database() {
     }
     load.goes_on().await;
     load.settle().await;
-}
-
-const SYNCHRONOUS: &str = "synchronous_standby_names = 'mirror'";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_is_found_on_the_standby_when_the_primary_is_killed() {
-    the_standby_takes_over(Cluster::kill).await;
-}
-
-/// Its kernel goes on, so that its connections neither answer nor break.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_is_found_on_the_standby_when_the_primary_hangs() {
-    the_standby_takes_over(Cluster::hang).await;
-}
-
-async fn the_standby_takes_over(end: fn(&Cluster)) {
-    let Some(primary) = Cluster::start(SYNCHRONOUS) else { return };
-    let standby = primary.standby("mirror");
-    // The standby first: it refuses writes, so it is passed over.
-    let hosts = format!("127.0.0.1:{},127.0.0.1:{}", standby.port, primary.port);
-    let url = format!("postgres://midsession@{hosts}/postgres?target_session_attrs=read-write");
-    let store = Arc::new(open(&url).await);
-    let load = Load::start(&store).await;
-    load.goes_on().await;
-
-    end(&primary);
-    standby.promote();
-    // It would wait for a standby of its own.
-    standby.set("synchronous_standby_names = ''").await;
-    load.goes_on().await;
-    load.settle().await;
-}
-
-/// A commit that waits for its standby is neither undone nor told by ending its backend: it becomes visible, and the
-/// standby does not have it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_write_without_its_standby_is_not_acknowledged_nor_read_as_durable_and_reads_of_others_go_on() {
-    let Some(cluster) = Cluster::start("") else { return };
-    let store = open(&cluster.url()).await;
-    assert_eq!(store.write(&[start("a"), start("b"), start("c")]).await.unwrap(), [WriteOutcome::Applied; 3]);
-    assert_eq!(stored(&store, "c").await, Some((0, String::new())));
-    cluster.demand_standby().await;
-
-    let failed = store.write(&[link("a", 0, "someone")]).await.unwrap_err();
-    assert!(!failed.nothing_was_written(), "{failed}");
-    let mut writers = JoinSet::new();
-    for _ in 0..32 {
-        let store = store.clone();
-        writers.spawn(async move { store.write(&[link("b", 0, "someone")]).await });
-    }
-    while let Some(written) = writers.join_next().await {
-        assert!(written.unwrap().is_err());
-    }
-    assert_eq!(stored(&store, "c").await, Some((0, String::new())), "a read waited for a write");
-
-    cluster.until(WAITING, |waiting| waiting > 0).await;
-    cluster.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
-    cluster.until("SELECT SUM(revision)::bigint FROM sessions", |sum| sum > 0).await;
-    assert!(store.read(&["b"]).await.is_err(), "it was read as if the standby had it");
-    cluster.set("synchronous_standby_names = ''").await;
-    recovered(&store).await;
-    assert!(stored(&store, "b").await.unwrap().0 <= 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_an_administrator_cut_off_from_its_standby_is_not_acknowledged() {
-    let Some(cluster) = Cluster::start("") else { return };
-    let Some(bouncer) = Bouncer::start(cluster.port, "default_pool_size = 4") else { return };
-    for (id, url) in [("a", cluster.url()), ("b", bouncer.url())] {
-        cluster.set("synchronous_standby_names = ''").await;
-        let store = open_and_wait(&url).await;
-        assert_eq!(write(&store, start(id)).await, Some(WriteOutcome::Applied));
-        cluster.demand_standby().await;
-        let writing = tokio::spawn({
-            let store = store.clone();
-            async move { store.write(&[link(id, 0, "someone")]).await }
-        });
-        cluster.until(WAITING, |waiting| waiting > 0).await;
-        cluster.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
-        let failed = writing.await.unwrap().unwrap_err();
-        assert_eq!(failed.to_string(), "the database failed: it committed without its standby");
-        assert!(!failed.nothing_was_written());
-    }
 }
 
 /// Hosts that take connections and never answer do not use up the time of the others.

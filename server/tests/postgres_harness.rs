@@ -75,7 +75,7 @@ impl Cluster {
         file.unwrap().write_all(format!("\n{common}{}\n", self.settings).as_bytes()).unwrap();
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 

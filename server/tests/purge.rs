@@ -81,7 +81,7 @@ async fn sessions_that_have_something_to_erase_are_listed_in_the_order_of_their_
 }
 
 /// On an empty store. Sessions that end within the last second may be listed, too.
-async fn ended_sessions_are_listed<S: Purgeable>(store: &S) {
+pub async fn ended_sessions_are_listed<S: Purgeable>(store: &S) {
     let linked = || Session::start(CommType::Chat).with_end_user(EndUser::new("id-1").unwrap());
     let ended = |id: &str, seconds: i64| ConditionalWrite::new(id, None, linked().end(start() + seconds.seconds()));
     let writes = [

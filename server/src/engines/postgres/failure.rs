@@ -27,8 +27,8 @@ pub(super) enum Failure {
     ReadOnly,
     /// The task that worked on it ended early.
     Broken,
-    /// It committed here, without the standby that it should have waited for.
-    NotReplicated,
+    /// One of several statements failed, after others of them had written.
+    Partly(Box<Failure>),
     /// It cannot hold sessions as it is.
     Unfit(PostgresOpenError),
 }
@@ -55,7 +55,7 @@ impl Failure {
     pub(super) fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Database(error) => error.code(),
-            Self::Unreached(failure) => failure.code(),
+            Self::Unreached(failure) | Self::Partly(failure) => failure.code(),
             _ => None,
         }
     }
@@ -63,14 +63,13 @@ impl Failure {
     pub(super) fn cause(&self) -> String {
         match self {
             Self::Database(error) => of(error),
-            Self::Unreached(failure) => failure.cause(),
+            Self::Unreached(failure) | Self::Partly(failure) => failure.cause(),
             Self::Busy => "its connections are all busy".to_owned(),
             Self::Silent => "it does not answer".to_owned(),
             Self::Full => "its connections are all held by statements that do not end".to_owned(),
             Self::Lookup => "the name of its host is not known".to_owned(),
             Self::ReadOnly => "it refuses writes".to_owned(),
             Self::Broken => "the work on it was given up".to_owned(),
-            Self::NotReplicated => "it committed without its standby".to_owned(),
             Self::Unfit(error) => error.to_string(),
         }
     }
@@ -91,8 +90,21 @@ impl Failure {
 
     /// Another transaction was in the way, and this one was rolled back: what it was for is decided again.
     pub(super) fn lost_the_race(&self) -> bool {
+        if matches!(self, Self::Partly(_)) {
+            return false;
+        }
         let codes = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED];
         self.code().is_some_and(|code| codes.contains(code))
+    }
+
+    /// Something else holds a row for longer than it was waited for. This statement was undone.
+    pub(super) fn is_held(&self) -> bool {
+        self.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    }
+
+    /// The server's own time-out ended it.
+    pub(super) fn took_too_long(&self) -> bool {
+        self.code() == Some(&SqlState::QUERY_CANCELED)
     }
 
     /// The server behind the connection has become a standby, or is one again.

@@ -1,50 +1,49 @@
 //! PostgreSQL as it is really run: behind PgBouncer, with standbys, TLS and few rights.
 
+mod connection;
 mod error;
 mod failure;
+mod hosts;
 mod pool;
 mod schema;
 mod tls;
 mod url;
+mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use time::OffsetDateTime;
+use midsession::AnySession;
+use serde::de::Error as _;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use self::connection::{Parameter, Sql};
 pub use self::error::PostgresOpenError;
 use self::failure::Failure;
-use self::pool::{Connection, Database, Parameter, Pool, Sql};
+use self::hosts::Database;
+use self::pool::Pool;
 use self::url::Url;
+use self::write::{Kind, Rows, Written};
 use crate::detach::blocking;
 use crate::retention::{EndedSession, Purgeable};
 use crate::store::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
 
-const SELECT: Sql = Sql { at: 0, text: "SELECT id, record FROM sessions WHERE id = ANY($1)" };
-/// It writes, so that its commit waits for the standby as a write's does.
-const CONFIRM: Sql =
-    Sql { at: 1, text: "SELECT id, record FROM sessions WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE" };
-const UPDATE: Sql = Sql {
-    at: 2,
-    text: "UPDATE sessions SET revision = change.revision, record = change.record \
-           FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS change (id, expected, revision, record) \
-           WHERE sessions.id = change.id AND sessions.revision = change.expected RETURNING sessions.id",
+const SELECT: Sql = Sql { at: 0, text: "SELECT id, revision, record FROM sessions WHERE id = ANY($1)" };
+/// By the partial index, so that its size is what it costs.
+const LIST_ENDED: Sql = Sql {
+    at: 4,
+    text: "SELECT id, ended_at FROM sessions WHERE ended_at <= $1 AND (ended_at, id) > ($2, $3) \
+           ORDER BY ended_at, id LIMIT $4",
 };
-const INSERT: Sql = Sql {
-    at: 3,
-    text: "INSERT INTO sessions (id, revision, record) \
-           SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING RETURNING id",
-};
-/// No id is empty.
-const LIST_IDS: Sql = Sql { at: 4, text: "SELECT id FROM sessions WHERE id > $1 ORDER BY id LIMIT $2" };
 
-/// For how long after a write of unknown fate its sessions are made sure of when they are read: longer than any request
-/// waits.
-const UNSETTLED: Duration = Duration::from_mins(1);
+/// For how long a row that was held is written apart from others.
+const HELD: Duration = Duration::from_secs(5);
 /// The most connections, and the longest times. No clock overflows.
 const CONNECTIONS_MAX: usize = 10_000;
 const TIME_MAX: Duration = Duration::from_hours(24);
@@ -85,15 +84,17 @@ impl Default for PostgresOptions {
 /// URL when that one takes over.
 ///
 /// [`WriteOutcome::Applied`] is PostgreSQL's own word that the transaction is committed: on its disk, and on the standbys that
-/// its `synchronous_standby_names` demands. A clone is another handle of the same.
+/// its `synchronous_standby_names` demands. It is PostgreSQL's promise, with its limit: a commit that an administrator releases
+/// from its wait, or that a crash of the server ends, counts as committed although the standby may not have it yet. A clone is
+/// another handle of the same.
 #[derive(Clone)]
 pub struct Postgres(Arc<Inner>);
 
 struct Inner {
     reads: Pool,
     writes: Pool,
-    /// Sessions that a write of unknown fate was for, and until when they are made sure of.
-    unsettled: Mutex<HashMap<String, Instant>>,
+    /// Sessions whose rows were held by something else, and until when their writes are kept apart: they would slow others.
+    held: Mutex<HashMap<String, Instant>>,
 }
 
 impl fmt::Debug for Postgres {
@@ -122,7 +123,8 @@ impl Postgres {
         loop {
             let ready = inner.writes.run(|connection| async move {
                 schema::prepare(&connection).await?;
-                schema::inspect(&connection).await
+                schema::inspect(&connection).await?;
+                schema::prove(&connection).await
             });
             let failure = match timeout_at(deadline, ready).await {
                 Ok(Ok(())) => return Ok(Self(Arc::new(inner))),
@@ -171,58 +173,87 @@ impl Inner {
         Ok(Self {
             reads: Pool::new(database.clone(), reads),
             writes: Pool::new(database, options.connections - reads),
-            unsettled: Mutex::default(),
+            held: Mutex::default(),
         })
     }
 
-    async fn rows(&self, ids: Vec<String>) -> Result<HashMap<String, String>, Failure> {
-        let (pool, sql) = if self.is_unsettled(&ids) { (&self.writes, CONFIRM) } else { (&self.reads, SELECT) };
-        let rows = pool.run(|connection| async move {
+    async fn rows(&self, ids: Vec<String>) -> Result<HashMap<String, ReadOutcome>, Failure> {
+        let rows = self.reads.run(|connection| async move {
             let parameters: [Parameter<'_>; 1] = [(&ids, Type::TEXT_ARRAY)];
-            connection.query(sql, &parameters).await
+            connection.query(SELECT, &parameters).await
         });
-        let rows = rows.await?.into_iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-        rows.collect()
+        let found = |row: Row| Ok((row.try_get(0)?, session(row.try_get(1)?, row.try_get(2)?)));
+        rows.await?.into_iter().map(found).collect()
     }
 
-    /// The ids of those rows that were written.
-    async fn apply(&self, rows: Rows) -> Result<HashSet<String>, Failure> {
+    async fn apply(&self, rows: Rows) -> Result<Written, Failure> {
         if rows.ids.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(Written::default());
         }
-        // Also if nobody waits for the outcome until there is one.
-        let mut unsettled = Unsettled { store: self, ids: rows.ids.clone() };
-        let written = self.writes.run(|connection| async move { rows.write(&connection).await }).await;
-        if written.as_ref().err().is_none_or(Failure::nothing_was_written) {
-            unsettled.ids.clear();
-        }
-        match written {
-            Ok(written) => written.into_iter().map(|row| Ok(row.try_get(0)?)).collect(),
-            Err(failure) if failure.lost_the_race() => Ok(HashSet::new()),
+        match self.writes.run(|connection| async move { rows.write(&connection).await }).await {
+            Ok(written) => {
+                self.remember(&written.held);
+                Ok(written)
+            }
+            Err(failure) if failure.lost_the_race() => Ok(Written::default()),
             Err(failure) => Err(failure),
         }
     }
 
-    fn is_unsettled(&self, ids: &[String]) -> bool {
-        let now = Instant::now();
-        let unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
-        !unsettled.is_empty() && ids.iter().any(|id| unsettled.get(id).is_some_and(|until| *until > now))
+    fn remember(&self, held: &HashSet<String>) {
+        if !held.is_empty() {
+            let (mut known, now) = (self.held(), Instant::now());
+            known.retain(|_, until| *until > now);
+            known.extend(held.iter().map(|id| (id.clone(), now + HELD)));
+        }
     }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A record whose revision is not the row's can be neither read nor written: its writes would be conditional on another.
+fn session(revision: i64, record: &str) -> ReadOutcome {
+    let session: AnySession = serde_json::from_str(record)?;
+    if session.revision().cast_signed() != revision {
+        let differs = "the column `revision` of the stored session is not the revision in its record";
+        return Err(serde_json::Error::custom(differs).into());
+    }
+    Ok(Some(session))
 }
 
 impl Store for Postgres {
     async fn read(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
         let mut rows = self.0.rows(ids.iter().map(|&id| id.to_owned()).collect()).await?;
-        let found = |id: &&str| rows.remove(*id).map(|record| serde_json::from_str(&record)).transpose();
-        Ok(ids.iter().map(found).map(|found| Ok(found?)).collect())
+        Ok(ids.iter().map(|id| rows.remove(*id).unwrap_or(Ok(None))).collect())
     }
 
     async fn write(&self, writes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
-        let (old, new) = Rows::of(writes).map_err(|_| StoreError::nothing_written("a session cannot be stored"))?;
-        let (updated, inserted) = tokio::join!(self.0.apply(old), self.0.apply(new));
-        let of = |write: &ConditionalWrite| if write.expected.is_some() { &updated } else { &inserted };
+        let held = self.0.held().clone();
+        let now = Instant::now();
+        let kind_of = |write: &ConditionalWrite| match write.expected {
+            None => Kind::New,
+            Some(_) if held.get(&*write.id).is_some_and(|until| *until > now) => Kind::Held,
+            Some(_) => Kind::Old,
+        };
+        let rows = |kind| {
+            let rows = Rows::of(writes, kind, kind_of);
+            rows.map_err(|_| StoreError::nothing_written("a session cannot be stored"))
+        };
+        let (new, old, held) = tokio::join!(
+            self.0.apply(rows(Kind::New)?),
+            self.0.apply(rows(Kind::Old)?),
+            self.0.apply(rows(Kind::Held)?)
+        );
+        let of = |write: &ConditionalWrite| match kind_of(write) {
+            Kind::New => &new,
+            Kind::Old => &old,
+            Kind::Held => &held,
+        };
         let outcome = |write: &ConditionalWrite| match of(write) {
-            Ok(ids) if ids.contains(&*write.id) => WriteOutcome::Applied,
+            Ok(written) if written.made.contains(&*write.id) => WriteOutcome::Applied,
+            Ok(written) if written.held.contains(&*write.id) => WriteOutcome::Busy,
             Ok(_) => WriteOutcome::Conflict,
             Err(failure) if failure.nothing_was_written() => WriteOutcome::Refused,
             Err(_) => WriteOutcome::Unknown,
@@ -230,7 +261,7 @@ impl Store for Postgres {
         let outcomes: Vec<_> = writes.iter().map(outcome).collect();
         let refused = outcomes.iter().all(|outcome| *outcome == WriteOutcome::Refused);
         let unknown = outcomes.iter().all(|outcome| *outcome == WriteOutcome::Unknown);
-        match [updated, inserted].into_iter().find_map(Result::err) {
+        match [new, old, held].into_iter().find_map(Result::err) {
             // The whole call failed, and in one way: its cause can be told.
             Some(failure) if refused || unknown => Err(failure.into()),
             _ => Ok(outcomes),
@@ -239,81 +270,36 @@ impl Store for Postgres {
 }
 
 impl Purgeable for Postgres {
-    /// All of them: there is no index yet.
     async fn list_ended(
         &self,
         before: OffsetDateTime,
         after: Option<&EndedSession>,
         limit: usize,
     ) -> Result<Vec<EndedSession>, StoreError> {
-        let after = after.map(|ended| ended.id.clone()).unwrap_or_default();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // Nothing ended before the year 0, and no text is before the empty one.
+        let Some(before) = to_column(before) else { return Ok(Vec::new()) };
+        let (after, id) =
+            after.and_then(|after| Some((to_column(after.ended_at)?, after.id.clone()))).unwrap_or_default();
         let rows = self.0.reads.run(|connection| async move {
-            let parameters: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&limit, Type::INT8)];
-            connection.query(LIST_IDS, &parameters).await
+            let parameters: [Parameter<'_>; 4] =
+                [(&before, Type::TEXT), (&after, Type::TEXT), (&id, Type::TEXT), (&limit, Type::INT8)];
+            connection.query(LIST_ENDED, &parameters).await
         });
-        let listed = rows.await?.into_iter().map(|row| Ok(EndedSession { id: row.try_get(0)?, ended_at: before }));
-        let listed: Result<_, Failure> = listed.collect();
-        Ok(listed?)
+        let rows = rows.await?.into_iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, String>(1)?)));
+        let rows: Vec<(String, String)> = rows.collect::<Result<_, Failure>>()?;
+        let listed = |(id, ended_at): (_, String)| Some(EndedSession { id, ended_at: from_column(&ended_at)? });
+        Ok(rows.into_iter().filter_map(listed).collect())
     }
 }
 
-/// Ids whose write is under way. What is left of them when it is dropped is of unknown fate.
-struct Unsettled<'a> {
-    store: &'a Inner,
-    ids: Vec<String>,
+/// A moment in UTC as the column `ended_at` has it: to the second.
+fn to_column(at: OffsetDateTime) -> Option<String> {
+    let text = at.checked_to_offset(UtcOffset::UTC)?.replace_nanosecond(0).ok()?.format(&Rfc3339).ok()?;
+    Some(text.trim_end_matches('Z').to_owned())
 }
 
-impl Drop for Unsettled<'_> {
-    fn drop(&mut self) {
-        if !self.ids.is_empty() {
-            let now = Instant::now();
-            let mut unsettled = self.store.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
-            unsettled.retain(|_, until| *until > now);
-            unsettled.extend(self.ids.drain(..).map(|id| (id, now + UNSETTLED)));
-        }
-    }
-}
-
-/// Writes of one kind, as the columns of a statement's parameters.
-#[derive(Default)]
-struct Rows {
-    ids: Vec<String>,
-    /// Empty: the sessions are new.
-    expected: Vec<i64>,
-    revisions: Vec<i64>,
-    records: Vec<String>,
-}
-
-impl Rows {
-    /// Those of the updates, and those of the new sessions. By id, so that two servers lock rows in the same order.
-    fn of(writes: &[ConditionalWrite]) -> Result<(Self, Self), serde_json::Error> {
-        let mut sorted: Vec<_> = writes.iter().collect();
-        sorted.sort_by_key(|write| &write.id);
-        let (mut updates, mut inserts) = (Self::default(), Self::default());
-        for write in sorted {
-            let rows = if let Some(expected) = write.expected {
-                updates.expected.push(expected.cast_signed());
-                &mut updates
-            } else {
-                &mut inserts
-            };
-            rows.ids.push(write.id.to_string());
-            rows.revisions.push(write.next.revision().cast_signed());
-            rows.records.push(serde_json::to_string(&write.next)?);
-        }
-        Ok((updates, inserts))
-    }
-
-    async fn write(&self, connection: &Connection) -> Result<Vec<tokio_postgres::Row>, Failure> {
-        let ids = (&self.ids as _, Type::TEXT_ARRAY);
-        let expected = (&self.expected as _, Type::INT8_ARRAY);
-        let revisions = (&self.revisions as _, Type::INT8_ARRAY);
-        let records = (&self.records as _, Type::TEXT_ARRAY);
-        if self.expected.is_empty() {
-            connection.query(INSERT, &[ids, revisions, records]).await
-        } else {
-            connection.query(UPDATE, &[ids, expected, revisions, records]).await
-        }
-    }
+/// None: a day that no calendar has.
+fn from_column(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339).ok()
 }

@@ -1,29 +1,53 @@
 //! The tables: made if they are not there, and looked at before they are used.
 
+use midsession::{AnySession, CommType, Session};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSqlOwned, Type};
 
+use super::connection::{Connection, Parameter, Sql};
 use super::error::PostgresOpenError;
 use super::failure::Failure;
-use super::pool::{Connection, Parameter};
+use crate::store::PROBE_ID;
 
 /// What each version of the schema adds to the one before. Append to it. In databases of the server's first release
-/// `id` has the database's own collation, which does for equality.
-const SCHEMA: [&str; 1] =
-    ["CREATE TABLE sessions (id TEXT COLLATE \"C\" PRIMARY KEY, revision BIGINT NOT NULL, record TEXT NOT NULL)"];
+/// `id` has the database's own collation, which does for equality. A server of the version before must be able to work with
+/// the tables of the next, as long as it was started before they were changed.
+const SCHEMA: [&str; 2] = [
+    "CREATE TABLE sessions (id TEXT COLLATE \"C\" PRIMARY KEY, revision BIGINT NOT NULL, record TEXT NOT NULL)",
+    // The end of those sessions that have something to erase, in UTC and to the second, worked out by PostgreSQL from the
+    // record: so it is right whoever writes. The searches for words come first, since most records have not both. A column
+    // and no index on an expression: a link does not change it, and then touches no index.
+    // Of a record PostgreSQL keeps no statistics: they are copies of people's data, which outlive an erasure. A change of the
+    // type, even to the same, forgets those that it has.
+    "ALTER TABLE sessions ALTER COLUMN record TYPE TEXT, ALTER COLUMN record SET STATISTICS 0;
+     ALTER TABLE sessions ADD COLUMN ended_at TEXT COLLATE \"C\" GENERATED ALWAYS AS (
+         CASE WHEN strpos(record, '\"ended_at\"') > 0 AND strpos(record, '\"end_user\"') > 0
+         THEN substring(record COLLATE \"C\" from '\"ended_at\" *: *\"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})') END) STORED;
+     CREATE INDEX sessions_by_end ON sessions (ended_at, id) WHERE ended_at IS NOT NULL",
+];
 
 /// Any number will do that no one else takes for an advisory lock.
 const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7310582946120335)";
 
+/// A large table takes its time. Who waits for a table has all others wait behind it, so that is given up and tried again.
+const PATIENCE: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '1s'";
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS midsession_schema (version BIGINT PRIMARY KEY)";
 const EXISTS: &str = "SELECT to_regclass('midsession_schema') IS NOT NULL";
 const LATEST: &str = "SELECT COALESCE(MAX(version), 0) FROM midsession_schema";
 const DONE: &str = "INSERT INTO midsession_schema (version) VALUES ($1)";
 
+/// The record that readiness is probed with, as it is at first: whatever became of it is mended.
+const PROVE: Sql = Sql {
+    at: 5,
+    text: "INSERT INTO sessions (id, revision, record) VALUES ($1, 0, $2) \
+           ON CONFLICT (id) DO UPDATE SET revision = EXCLUDED.revision, record = EXCLUDED.record",
+};
+
 const TABLE: &str = "SELECT has_table_privilege(t.oid, 'SELECT'), has_table_privilege(t.oid, 'INSERT'), \
                      has_column_privilege(t.oid, 'revision', 'UPDATE') AND has_column_privilege(t.oid, 'record', 'UPDATE'), \
                      COALESCE(c.collisdeterministic, true), t.relpersistence = 'u', \
-                     current_setting('server_encoding'), current_setting('synchronous_commit'), current_setting('fsync') \
+                     current_setting('server_encoding'), current_setting('synchronous_commit'), current_setting('fsync'), \
+                     current_setting('synchronous_standby_names') <> '' \
                      FROM pg_class t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attname = 'id' \
                      LEFT JOIN pg_collation c ON c.oid = a.attcollation WHERE t.oid = to_regclass('sessions')";
 
@@ -56,7 +80,7 @@ async fn is_current(connection: &Connection) -> Result<bool, Failure> {
 /// In one transaction that any other server at its start waits for, and that is left open.
 async fn migrate(connection: &Connection) -> Result<(), Failure> {
     connection.begin().await?;
-    connection.client.batch_execute(&format!("{SCHEMA_LOCK}; {VERSIONS}")).await?;
+    connection.client.batch_execute(&format!("{PATIENCE}; {SCHEMA_LOCK}; {VERSIONS}")).await?;
     let found: i64 = one(connection, LATEST).await?;
     for (version, statement) in (1_i64..).zip(SCHEMA).filter(|(version, _)| *version > found) {
         connection.client.batch_execute(statement).await?;
@@ -88,10 +112,24 @@ pub(super) async fn inspect(connection: &Connection) -> Result<(), Failure> {
     if commit == "off" {
         tracing::warn!("synchronous_commit is off: a crash of the database loses links that were answered 202");
     }
+    if commit == "local" && row.try_get(8)? {
+        tracing::warn!(
+            "synchronous_commit is local: links are answered 202 without the standby that synchronous_standby_names demands"
+        );
+    }
     if fsync == "off" {
         tracing::warn!("fsync is off: a crash of the database's machine loses links that were answered 202");
     }
     Ok(())
+}
+
+/// Makes a write, and waits until it is committed. A server may take reads and statements, and never end a commit: what it
+/// has may be old, and who started on it would not know sessions that were started since.
+pub(super) async fn prove(connection: &Connection) -> Result<(), Failure> {
+    let record = serde_json::to_string(&AnySession::from(Session::start(CommType::Call)));
+    let record = record.map_err(|_| PostgresOpenError::NoTables)?;
+    let parameters: [Parameter<'_>; 2] = [(&PROBE_ID, Type::TEXT), (&record, Type::TEXT)];
+    connection.query(PROVE, &parameters).await.map(drop)
 }
 
 async fn one<T: FromSqlOwned>(connection: &Connection, query: &str) -> Result<T, Failure> {
