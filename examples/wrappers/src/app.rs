@@ -29,11 +29,11 @@ impl App {
         for _ in 0..5 {
             let session = self.store.load(session_id);
             let decision = apply_link(session.as_ref(), request, &self.policy, (self.now)());
-            let stored = match (&session, &decision) {
-                (Some(read), Ok(accepted)) => {
-                    self.store.save(session_id, read.revision(), accepted.session().clone().into())
+            let stored = match &decision {
+                Ok(accepted) => {
+                    self.store.save(session_id, accepted.expected_revision(), accepted.session().clone().into())
                 }
-                _ => true,
+                Err(_) => true,
             };
             if stored {
                 return Ok(decision);
@@ -43,19 +43,12 @@ impl App {
     }
 }
 
-/// Two words for a log line or a metric: what came of the request, and which param was at fault. Neither is anyone's
-/// data, and there are few of either.
+/// Two words for a log line or a metric: what came of the request, and which param was at fault. Neither is personal data,
+/// and there are few of either.
 pub fn labels(decision: &Result<Accepted, LinkError>) -> (&'static str, &'static str) {
     match decision {
         Ok(accepted) => (accepted.change().as_str(), "none"),
-        Err(error) => {
-            let param = match error {
-                LinkError::MissingParam(param) => param.as_str(),
-                LinkError::InvalidParam(field) => field.as_str(),
-                _ => "none",
-            };
-            (error.kind().as_str(), param)
-        }
+        Err(error) => (error.kind().as_str(), error.param().unwrap_or("none")),
     }
 }
 

@@ -113,7 +113,7 @@ fn typed(param: &Param<'_>) -> Option<String> {
 
 /// The app looks at its clock after it has read the session and before it writes, so the clock is where another server
 /// stores something.
-fn app(case: &Case, clock: Arc<Mutex<OffsetDateTime>>) -> Arc<App> {
+pub fn app(case: &Case, clock: Arc<Mutex<OffsetDateTime>>) -> Arc<App> {
     let store = Store::default();
     for (id, session) in &case.others {
         store.insert(id, session.clone());
@@ -152,7 +152,7 @@ fn refusals(case: &Case) -> Vec<AnySession> {
 }
 
 #[track_caller]
-fn judge(case: &Case, app: &App, reply: &Reply) {
+pub fn judge(case: &Case, app: &App, reply: &Reply) {
     case.judge(reply).unwrap_or_else(|mismatch| panic!("{mismatch}"));
     let ids = case.others.keys().map(String::as_str).chain([case.session_id()]);
     let stored = ids.filter_map(|id| Some((id.to_owned(), app.store.load(id)?))).collect::<BTreeMap<_, _>>();

@@ -1,5 +1,6 @@
-//! Each wrapper, held to the whole conformance kit and to what its framework gets wrong by default.
+//! Each wrapper and the client, held to the whole conformance kit and to what their frameworks get wrong by default.
 
+mod client;
 mod kit;
 mod queue;
 mod traps;
