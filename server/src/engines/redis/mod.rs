@@ -21,7 +21,10 @@
 //!   connection wrote, and a read is no write, so the last read of a pipeline writes the first byte of what it found
 //!   again, as it is. The same makes a look-up after [`WriteOutcome::Unknown`] safe, and it keeps a master that a failover
 //!   has replaced, and that does not know it yet, from answering with what it still has: its replicas no longer follow.
-//! - A node that was short of replicas is asked whether they are back before anything is written to it again.
+//! - A node that was short of replicas is asked whether they are back before anything is written to it again: twice a second,
+//!   and what comes in between is refused at once.
+//!
+//! Each master is a [`Store::partition`] of its own, so that one that is slow delays the sessions that it has, and no others.
 
 mod error;
 mod exchange;
@@ -170,6 +173,10 @@ impl Store for Redis {
 
     async fn read_weak(&self, ids: &[&str]) -> Result<Option<Vec<ReadOutcome>>, StoreError> {
         self.read_as(ids, || Ask::ReadWeak).await.map(Some)
+    }
+
+    fn partition(&self, id: &str) -> usize {
+        self.topology.part_of(&key(id))
     }
 
     async fn write(&self, writes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {

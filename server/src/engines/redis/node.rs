@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::sleep;
 
 use super::exchange::{Exchange, NodeOptions};
-use super::health::Health;
+use super::health::{Health, Shortage};
 use super::link::{Cause, Dialer, Link};
 use super::request::{Answer, Item, Job, Refusal, answer_all};
 use super::url::Address;
@@ -153,7 +153,12 @@ impl Worker {
         }
         let Self { address, options, health, .. } = self;
         let mut exchange = Exchange { link, scripts_loaded, address, options: *options, health };
-        if health.is_short() && !exchange.replicas_are_back().await? {
+        let short = match health.shortage() {
+            Shortage::None => false,
+            Shortage::Known => true,
+            Shortage::LookAgain => !exchange.replicas_are_back().await?,
+        };
+        if short {
             answer_all(jobs, &self.health.refusal());
             return Ok(());
         }

@@ -151,3 +151,52 @@ impl Run<'_> {
 fn unanswered() -> Answer {
     Answer::Unknown("it was not answered in time".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::exchange::NodeOptions;
+    use super::super::link::Dialer;
+    use super::super::topology::View;
+    use super::super::url::Address;
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(800);
+
+    /// A node that greets as Redis does, and answers no command beyond that.
+    async fn greet_and_hang(mut stream: TcpStream) {
+        let mut bytes = [0; 1024];
+        while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+            if bytes[..read].ends_with(b"PING\r\n") {
+                stream.write_all(b"+PONG\r\n").await.unwrap();
+            }
+        }
+    }
+
+    /// A write to a node that cannot be reached at first, and then takes it and stands still.
+    #[tokio::test]
+    async fn what_a_second_try_may_have_written_is_not_known_though_the_first_was_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
+        drop(listener);
+        let dialer = Arc::new(Dialer::new(::redis::RedisConnectionInfo::default(), None, LIMIT).unwrap());
+        let options = NodeOptions { connections: 1, replicas: 0, wait: LIMIT, reply: LIMIT * 4 };
+        let topology = Topology::start(dialer, options, vec![address.clone()], &View::of_one(&address));
+        let ask = Ask::Write { expected: Vec::new(), record: b"0 {}".to_vec(), ttl: None };
+        let request = Request { key: "midsession:42".into(), ask };
+        let hanging = async {
+            sleep(Duration::from_millis(50)).await;
+            let listener = TcpListener::bind(("127.0.0.1", address.port)).await.unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(greet_and_hang(stream));
+            }
+        };
+        let answers = tokio::select! {
+            answers = run(&topology, LIMIT, vec![request]) => answers,
+            () = hanging => unreachable!(),
+        };
+        assert!(matches!(answers[..], [Answer::Unknown(_)]), "{answers:?}");
+    }
+}

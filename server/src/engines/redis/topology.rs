@@ -55,6 +55,12 @@ impl View {
         }
     }
 
+    /// One node has all slots.
+    #[cfg(test)]
+    pub fn of_one(address: &Address) -> Self {
+        Self { cluster: false, ranges: vec![(0, SLOTS - 1, address.clone())], replicas: Vec::new(), settled: true }
+    }
+
     async fn single(link: &mut Link, address: &Address, limit: Duration) -> Result<Self, Cause> {
         let mut commands = Pipeline::new();
         commands.cmd("INFO").arg("replication");
@@ -141,7 +147,15 @@ pub struct Topology {
 #[derive(Default)]
 struct Map {
     nodes: HashMap<Address, Arc<Node>>,
-    slots: Vec<Option<Arc<Node>>>,
+    slots: Vec<Option<Slot>>,
+}
+
+/// Who has a slot.
+#[derive(Clone)]
+struct Slot {
+    node: Arc<Node>,
+    /// The node's number among the masters, in the order of their slots: a replica that takes over has its master's.
+    part: usize,
 }
 
 impl Topology {
@@ -157,7 +171,13 @@ impl Topology {
 
     pub fn node_of(&self, key: &str) -> Option<Arc<Node>> {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
-        map.slots.get(usize::from(slot(key)))?.clone()
+        Some(map.slots.get(usize::from(slot(key)))?.clone()?.node)
+    }
+
+    /// The number of the node that has the key.
+    pub fn part_of(&self, key: &str) -> usize {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        map.slots.get(usize::from(slot(key))).and_then(Option::as_ref).map_or(0, |slot| slot.part)
     }
 
     /// The node at an address that another node named.
@@ -169,8 +189,10 @@ impl Topology {
     pub fn moved(&self, key: &str, address: &Address) {
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
         let node = map.node(address, self);
+        let known = map.slots.iter().flatten().find(|slot| Arc::ptr_eq(&slot.node, &node)).map(|slot| slot.part);
         if let Some(entry) = map.slots.get_mut(usize::from(slot(key))) {
-            *entry = Some(node);
+            let part = known.or(entry.as_ref().map(|slot| slot.part)).unwrap_or_default();
+            *entry = Some(Slot { node, part });
         }
         self.stale.notify_one();
     }
@@ -185,10 +207,15 @@ impl Topology {
         let masters = view.masters();
         map.nodes.retain(|address, _| masters.contains(address));
         map.slots.fill(None);
-        for (first, last, master) in &view.ranges {
+        let mut parts = HashMap::new();
+        let mut ranges: Vec<_> = view.ranges.iter().collect();
+        ranges.sort_by_key(|(first, ..)| *first);
+        for (first, last, master) in ranges {
+            let next = parts.len();
+            let part = *parts.entry(master).or_insert(next);
             let node = map.node(master, self);
             if let Some(slots) = map.slots.get_mut(usize::from(*first)..=usize::from(*last)) {
-                slots.fill(Some(node));
+                slots.fill(Some(Slot { node, part }));
             }
         }
     }
@@ -273,6 +300,25 @@ mod tests {
     fn the_slot_is_the_one_that_redis_computes() {
         // As `CLUSTER KEYSLOT` says.
         assert_eq!((slot("foo"), slot("midsession:probe:ready"), slot("")), (12182, 14918, 0));
+    }
+
+    #[tokio::test]
+    async fn each_master_is_a_part_and_a_replica_that_takes_over_has_its_number() {
+        let dialer = Dialer::new(::redis::RedisConnectionInfo::default(), None, PAUSE).unwrap();
+        let options = NodeOptions { connections: 1, replicas: 0, wait: PAUSE, reply: PAUSE };
+        let view = |ranges: &[(u16, u16, &str)]| {
+            let ranges = ranges.iter().map(|(first, last, node)| (*first, *last, address(node))).collect();
+            View { cluster: true, ranges, replicas: Vec::new(), settled: true }
+        };
+        // In the order in which a node names them, which is none.
+        let ranges = [(10_923, 16_383, "c:1"), (5_461, 10_922, "b:1"), (0, 5_460, "a:1")];
+        let topology = Topology::start(Arc::new(dialer), options, vec![address("a:1")], &view(&ranges));
+        let parts = || ["", "d", "foo"].map(|key| (slot(key) / 5_461, topology.part_of(key)));
+        assert!(parts().iter().all(|(expected, part)| usize::from(*expected) == *part), "{:?}", parts());
+        topology.adopt(&view(&[(0, 5_460, "a:1"), (10_923, 16_383, "d:1"), (5_461, 10_922, "b:1")]));
+        assert!(parts().iter().all(|(expected, part)| usize::from(*expected) == *part), "{:?}", parts());
+        topology.moved("foo", &address("a:1"));
+        assert_eq!(topology.part_of("foo"), 0);
     }
 
     #[test]
