@@ -8,8 +8,6 @@ use midsession::{Accepted, AnySession, CommType, DuplicatePolicy, LinkError, Lin
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::app::labels;
-
 /// What the producer puts into the queue.
 #[derive(Deserialize)]
 pub struct Message {
@@ -33,7 +31,7 @@ pub struct Row {
     pub session: AnySession,
 }
 
-/// A line that tells other systems of an accepted link. It holds no personal data: who needs that reads the row.
+/// A line that tells other systems of an accepted link. It holds no personal data: a system that needs it reads the row.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct OutboxLine {
     tenant: String,
@@ -43,18 +41,39 @@ pub struct OutboxLine {
     revision: u64,
 }
 
-/// Why a message was not taken.
+/// What came of a message. Each of these is final, so the message is acknowledged.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Consumed {
+    /// The session was linked and stored.
+    Linked(Accepted),
+    /// The link was refused, but the session is linked as the message asks: the queue has delivered it twice, as a rule.
+    /// Nothing was stored.
+    AlreadyLinked(LinkError),
+    /// The request was refused. Nothing was stored. Put the message into the dead-letter queue if somebody is to look at it.
+    Refused(LinkError),
+}
+
+/// Why nothing came of a message.
 #[derive(Debug)]
 pub enum ConsumeError {
-    /// It is no message of this queue: put it aside.
+    /// The message cannot be read. Put it into the dead-letter queue.
     Message,
-    /// What is stored is no row: put the message aside and look at the row.
+    /// The stored row cannot be read or written. Put the message into the dead-letter queue, and look at the row.
     Row,
-    /// Others changed the row again and again: leave the message in the queue.
+    /// Others changed the row again and again. Leave the message in the queue.
     Contended,
 }
 
 /// Takes one message: decides it, and stores the row together with its line in the outbox.
+///
+/// `now` is the time at which the message is processed, not the time at which it was produced. The stored time of the last
+/// link is compared with the clock of the next request. With the time of production, a message that waited in the queue
+/// would move the stored time into the past, and the next link would be accepted too early.
+///
+/// A queue delivers a message at least once. A second delivery is refused as a duplicate, or because the session has ended
+/// meanwhile, although its link is stored. So a refusal asks the session whether the message has had its effect. After an
+/// erasure it has not: on an active session the link would be made again, so remove a person's messages from the queue
+/// before you erase the person.
 ///
 /// # Errors
 /// - [`ConsumeError::Message`]: the message cannot be read.
@@ -65,44 +84,55 @@ pub fn consume(
     policy: &DuplicatePolicy,
     now: OffsetDateTime,
     message: &str,
-) -> Result<Result<Accepted, LinkError>, ConsumeError> {
+) -> Result<Consumed, ConsumeError> {
     let message: Message = serde_json::from_str(message).map_err(|_| ConsumeError::Message)?;
-    let request = LinkRequest {
-        comm_type: message.comm_type.as_str().into(),
-        identifier: message.identifier.as_deref().into(),
-        name: message.name.as_deref().into(),
-        email: message.email.as_deref().into(),
-        phone: message.phone.as_deref().into(),
-    };
+    let request = message.request();
     for _ in 0..5 {
         let read = store.get(&message.session_id);
         let row: Option<Row> = read.as_deref().map(serde_json::from_str).transpose().map_err(|_| ConsumeError::Row)?;
-        let decision = apply_link(row.as_ref().map(|row| &row.session), &request, policy, now);
-        let stored = match (&read, row, &decision) {
-            (Some(read), Some(row), Ok(accepted)) => {
-                let line = OutboxLine {
-                    tenant: row.tenant.clone(),
-                    session_id: message.session_id.clone(),
-                    comm_type: accepted.session().comm_type(),
-                    change: accepted.change().as_str(),
-                    revision: accepted.session().revision(),
-                };
-                let next = Row { session: accepted.session().clone().into(), ..row };
-                let next = serde_json::to_string(&next).map_err(|_| ConsumeError::Row)?;
-                store.compare_and_set(&message.session_id, read, next, line)
+        let session = row.as_ref().map(|row| &row.session);
+        let consumed = match apply_link(session, &request, policy, now) {
+            Ok(accepted) => Consumed::Linked(accepted),
+            Err(error) if session.is_some_and(|session| session.is_linked_as(&request)) => {
+                Consumed::AlreadyLinked(error)
             }
-            _ => true,
+            Err(error) => Consumed::Refused(error),
         };
-        if stored {
-            let (outcome, param) = labels(&decision);
-            tracing::info!(outcome, param, "link");
-            return Ok(decision);
+        if let Consumed::Linked(accepted) = &consumed
+            && !store.link(&message.session_id, accepted)?
+        {
+            continue;
         }
+        consumed.log();
+        return Ok(consumed);
     }
     Err(ConsumeError::Contended)
 }
 
-/// Stands in for your key-value store: JSON under a key, written on condition of what was read, with an outbox beside it.
+impl Message {
+    fn request(&self) -> LinkRequest<'_> {
+        LinkRequest {
+            comm_type: self.comm_type.as_str().into(),
+            identifier: self.identifier.as_deref().into(),
+            name: self.name.as_deref().into(),
+            email: self.email.as_deref().into(),
+            phone: self.phone.as_deref().into(),
+        }
+    }
+}
+
+impl Consumed {
+    fn log(&self) {
+        let (outcome, param) = match self {
+            Self::Linked(accepted) => (accepted.change().as_str(), "none"),
+            Self::AlreadyLinked(_) => ("already_linked", "none"),
+            Self::Refused(error) => (error.kind().as_str(), error.param().unwrap_or("none")),
+        };
+        tracing::info!(outcome, param, "link");
+    }
+}
+
+/// Stands in for your key-value store: JSON under a key, written on condition of its revision, with an outbox beside it.
 #[derive(Default)]
 pub struct KeyValueStore(Mutex<Contents>);
 
@@ -123,15 +153,26 @@ impl KeyValueStore {
         self.contents().rows.insert(key.to_owned(), row);
     }
 
-    /// Writes the row and the outbox's line together, if the row is still the one that was read.
-    pub fn compare_and_set(&self, key: &str, read: &str, next: String, line: OutboxLine) -> bool {
+    /// Writes the linked session into the row and the outbox's line, together, if the session still has the revision that
+    /// was decided on. Returns false if another consumer was first. The team's own columns stay as they are now.
+    fn link(&self, key: &str, accepted: &Accepted) -> Result<bool, ConsumeError> {
         let mut contents = self.contents();
-        match contents.rows.get_mut(key) {
-            Some(row) if row == read => *row = next,
-            _ => return false,
+        let Some(stored) = contents.rows.get_mut(key) else { return Ok(false) };
+        let row: Row = serde_json::from_str(stored).map_err(|_| ConsumeError::Row)?;
+        if row.session.revision() != accepted.expected_revision() {
+            return Ok(false);
         }
+        let line = OutboxLine {
+            tenant: row.tenant.clone(),
+            session_id: key.to_owned(),
+            comm_type: accepted.session().comm_type(),
+            change: accepted.change().as_str(),
+            revision: accepted.session().revision(),
+        };
+        let next = Row { session: accepted.session().clone().into(), ..row };
+        *stored = serde_json::to_string(&next).map_err(|_| ConsumeError::Row)?;
         contents.outbox.push(line);
-        true
+        Ok(true)
     }
 
     /// Takes the lines of the outbox, to be sent on.
