@@ -50,6 +50,8 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let hangup = signal(SignalKind::hangup())?;
+    // With it a file that reaches the limit of its size ends the process. Taken, it is a write that fails.
+    let _file_size = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let mut shutdown = pin!(async move {
         tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
     });
@@ -74,7 +76,13 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     match url.split_once(':') {
         #[cfg(feature = "sqlite")]
         Some(("sqlite", _)) => {
-            let Some(store) = opened(Sqlite::open(url, timeout), &mut shutdown).await? else { return Ok(()) };
+            let opening = async {
+                match config.task {
+                    Task::Serve => Sqlite::open(url, timeout).await,
+                    Task::Migrate | Task::Purge { .. } => Sqlite::open_beside(url, timeout).await,
+                }
+            };
+            let Some(store) = opened(opening, &mut shutdown).await? else { return Ok(()) };
             match config.task {
                 Task::Purge { ended_before } => run_purge(&store, ended_before, shutdown).await?,
                 // It writes one batch at a time.

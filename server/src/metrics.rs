@@ -36,6 +36,8 @@ names! {
     RESOLVED_OUTCOMES = describe_counter Count "midsession_resolved_outcomes_total";
     /// Calls of the database that failed.
     STORE_ERRORS = describe_counter Count "midsession_store_errors_total";
+    /// Bytes of SQLite's write-ahead log.
+    DATABASE_LOG_BYTES = describe_gauge Bytes "midsession_database_log_bytes";
     /// Log lines that were dropped because their reader was too slow.
     DROPPED_LOG_LINES = describe_counter Count "midsession_dropped_log_lines_total";
     /// Whether the last probe of the database could write: 1, or 0.

@@ -28,5 +28,6 @@ mod redis_harness;
 mod redis_service;
 mod service;
 mod sqlite;
+mod sqlite_erasure;
 mod starts;
 mod store_kit;

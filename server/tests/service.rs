@@ -204,11 +204,6 @@ fn a_schema_newer_than_the_server_is_left_alone() {
 }
 
 #[test]
-fn servers_that_start_at_once_agree_on_the_schema_on_sqlite() {
-    servers_that_start_at_once_agree_on_the_schema(&Site::sqlite());
-}
-
-#[test]
 fn servers_that_start_at_once_agree_on_the_schema_on_postgres() {
     if let Some(site) = Site::postgres() {
         servers_that_start_at_once_agree_on_the_schema(&site);

@@ -1,9 +1,10 @@
 //! What the server promises of its SQLite file, and what it does when the file is not what it was.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use midsession_server::Sqlite;
@@ -93,8 +94,7 @@ fn a_read_only_file_is_refused_at_the_start_in_one_line() {
 async fn a_file_that_was_deleted_or_replaced_is_not_written_to() {
     let (site, server, id) = linked().await;
     let client = server.client();
-    let [file, log] = files(&site);
-    for gone in [&file, &log] {
+    for gone in &files(&site) {
         let away = site.folder.path().join("away");
         fs::rename(gone, &away).unwrap();
         assert_unavailable(&client, &id).await;
@@ -106,7 +106,9 @@ async fn a_file_that_was_deleted_or_replaced_is_not_written_to() {
     }
     let log = server.log();
     assert!(
-        log.contains(r#""cause":"the database failed: its file was deleted or replaced: restart the server""#),
+        log.contains(
+            r#""cause":"the database failed: its file, or one beside it, was deleted or replaced: restart the server""#
+        ),
         "{log}"
     );
 }
@@ -196,6 +198,66 @@ async fn a_database_of_the_first_release_is_opened_as_it_is() {
 }
 
 #[test]
+fn of_servers_that_start_at_once_one_has_the_file_and_the_others_are_refused_in_one_line() {
+    let site = Site::sqlite();
+    let arguments = ["--listen", "127.0.0.1:0", "--token", TOKEN, "--database-url", &site.url()];
+    let start = |_| command().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut running: Vec<Child> = (0..8).map(start).collect();
+    let mut refused = Vec::new();
+    let started = std::time::Instant::now();
+    while running.len() > 1 {
+        assert!(started.elapsed() < Duration::from_secs(30), "{} servers have the file", running.len());
+        let ended = running.iter_mut().position(|child| child.try_wait().unwrap().is_some());
+        refused.extend(ended.map(|at| running.remove(at).wait_with_output().unwrap()));
+    }
+    let mut line = String::new();
+    BufReader::new(running[0].stdout.take().unwrap()).read_line(&mut line).unwrap();
+    running[0].kill().unwrap();
+    running[0].wait().unwrap();
+    assert!(line.starts_with("listening on"), "{line}");
+    for refused in refused {
+        let stderr = String::from_utf8(refused.stderr).unwrap();
+        let expected = "midsession-server: cannot open the database: another server has this file: stop it first\n";
+        assert_eq!((refused.status.code(), &*stderr), (Some(1), expected));
+    }
+    // A lock ends with its process.
+    drop(site.server("30s"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_index_of_the_log_neither_a_second_server_nor_a_task_works_on_the_file() {
+    let (site, server, _) = linked().await;
+    fs::remove_file(&files(&site)[2]).unwrap();
+    let second = ["--listen", "127.0.0.1:0", "--token", TOKEN, "--database-url", &site.url()];
+    for (arguments, expected) in [
+        (&second[..], "another server has this file: stop it first"),
+        (
+            &["purge", "--ended-before", "1d", "--database-url", &site.url()],
+            "the file beside it that ends in -shm was deleted: restart the server that has it first",
+        ),
+    ] {
+        let output = command().args(arguments).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr, format!("midsession-server: cannot open the database: {expected}\n"));
+    }
+    drop(server);
+    drop(site.server("30s"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_whose_revision_is_not_that_of_its_record_is_written_all_the_same() {
+    let (site, server, id) = linked().await;
+    let client = server.client();
+    site.execute("UPDATE sessions SET revision = 41").await;
+    assert_eq!(client.link(&id, "id-2").await.0, 202);
+    assert_eq!(client.link(&id, "id-3").await.0, 202);
+    let select = "SELECT revision, record ->> '$.revision' FROM sessions WHERE id = ?1";
+    let row = site.sqlite_file().query_row(select, [&id], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+    assert_eq!(row.unwrap(), (3, 3));
+    assert_eq!(server.log().matches("a row's revision was not that of its record").count(), 1, "{}", server.log());
+}
+
+#[test]
 fn a_url_with_parameters_is_refused_in_one_line() {
     let url = format!("sqlite://{}?mode=ro", Path::new("/nowhere").display());
     let output =
@@ -214,9 +276,7 @@ async fn linked() -> (Site, Server, String) {
     (site, server, id)
 }
 
-/// The database, and its write-ahead log.
-fn files(site: &Site) -> [PathBuf; 2] {
-    let file = site.sqlite_path();
-    let log = file.with_extension("db-wal");
-    [file, log]
+/// The database, its write-ahead log, the log's index, and the server's lock.
+fn files(site: &Site) -> [PathBuf; 4] {
+    ["db", "db-wal", "db-shm", "db-lock"].map(|extension| site.sqlite_path().with_extension(extension))
 }

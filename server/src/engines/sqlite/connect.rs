@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, MAIN_DB, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
 use super::error::SqliteOpenError;
 
@@ -25,9 +25,6 @@ pub fn connect(path: &Path, busy: Duration) -> rusqlite::Result<Connection> {
 /// The connection that writes.
 pub fn writer(path: &Path, busy: Duration) -> Result<Connection, SqliteOpenError> {
     let connection = connect(path, busy)?;
-    if connection.is_readonly(MAIN_DB)? {
-        return Err(SqliteOpenError::ReadOnly);
-    }
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0))?;
     if mode != "wal" {
         return Err(SqliteOpenError::NoLog);

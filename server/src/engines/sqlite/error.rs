@@ -21,6 +21,12 @@ pub enum SqliteOpenError {
     /// A later release of this server was here.
     #[error("its schema is newer than this server: start a later release")]
     Newer,
+    /// Another server has the file.
+    #[error("another server has this file: stop it first")]
+    Taken,
+    /// A server has the file, but the index of its log was deleted.
+    #[error("the file beside it that ends in -shm was deleted: restart the server that has it first")]
+    NoIndex,
     /// There is no such version of the schema.
     #[error("this server has no such version of the schema")]
     NoSuchVersion,

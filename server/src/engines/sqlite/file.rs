@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::error::SqliteOpenError;
 use crate::store::StoreError;
 
-/// The database's files, and what was found there at the start.
+/// The database's file, its companions, and what was found there at the start.
 #[derive(Clone)]
 pub struct File(Arc<[(PathBuf, Identity)]>);
 
@@ -19,17 +19,19 @@ pub struct File(Arc<[(PathBuf, Identity)]>);
 type Identity = (u64, u64);
 
 impl File {
-    /// The log is there as long as anyone has the database open.
-    pub fn at(path: &Path) -> io::Result<Self> {
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let files = [path.to_owned(), PathBuf::from(log)];
-        files
-            .into_iter()
-            .map(|path| identity(&path).map(|identity| (path, identity)))
-            .collect::<Result<_, _>>()
-            .map(Self)
+    /// They are there as long as anyone has the database open. A server also has its lock.
+    pub fn at(path: &Path, has_lock: bool) -> io::Result<Self> {
+        let lock = has_lock.then(|| companion(path, "-lock"));
+        let files = [path.to_owned(), companion(path, "-wal"), companion(path, "-shm")].into_iter().chain(lock);
+        files.map(|path| identity(&path).map(|identity| (path, identity))).collect::<Result<_, _>>().map(Self)
     }
+}
+
+/// The file that stands beside the database under its name and `suffix`.
+pub fn companion(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 fn identity(path: &Path) -> io::Result<Identity> {
@@ -40,9 +42,9 @@ fn identity(path: &Path) -> io::Result<Identity> {
 pub fn still_there(file: Option<&File>) -> Result<(), StoreError> {
     let Some(File(files)) = file else { return Ok(()) };
     let there = files.iter().all(|(path, expected)| identity(path).is_ok_and(|found| found == *expected));
-    there
-        .then_some(())
-        .ok_or_else(|| StoreError::nothing_written("its file was deleted or replaced: restart the server"))
+    there.then_some(()).ok_or_else(|| {
+        StoreError::nothing_written("its file, or one beside it, was deleted or replaced: restart the server")
+    })
 }
 
 /// The path in a URL; none: in memory.

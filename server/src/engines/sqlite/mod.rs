@@ -3,15 +3,18 @@
 mod connect;
 mod error;
 mod file;
+mod lock;
 mod schema;
+mod scrub;
 mod threads;
+mod upkeep;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::de::Error as _;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
@@ -20,15 +23,20 @@ use self::connect::{connect, writer};
 pub use self::error::SqliteOpenError;
 use self::error::{failed, is_busy, nothing_written};
 use self::file::{File, create, path, still_there};
+use self::lock::{Lock, is_safe_beside};
 use self::schema::{LATEST, migrate};
+use self::scrub::empty_log;
 use self::threads::ThreadPool;
+use self::upkeep::{Running, Upkeep};
 use crate::retention::{EndedSession, Purgeable};
-use crate::store::{ConditionalWrite, ReadOutcome, Store, StoreError, UnreadableRecord, WriteOutcome};
+use crate::store::{ConditionalWrite, ReadOutcome, SessionChange, Store, StoreError, UnreadableRecord, WriteOutcome};
 
 const SELECT: &str = "SELECT record FROM sessions WHERE id = ?1";
 const INSERT: &str = "INSERT INTO sessions (id, revision, record) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
 const UPDATE: &str = "UPDATE sessions SET revision = ?2, record = ?3 WHERE id = ?1 AND revision = ?4";
 
+/// Whatever revision the row has.
+const OVERWRITE: &str = "UPDATE sessions SET revision = ?2, record = ?3 WHERE id = ?1";
 /// By the partial index, so that its size is what it costs.
 const LIST_ENDED: &str = "SELECT id, ended_at FROM sessions INDEXED BY sessions_by_end \
                           WHERE ended_at <= ?1 AND (ended_at, id) > (?2, ?3) ORDER BY ended_at, id LIMIT ?4";
@@ -44,6 +52,8 @@ const READERS: usize = 2;
 ///
 /// One thread writes, many changes in one transaction; others read, and never wait behind it. A commit is flushed to the
 /// disk before it is answered (`synchronous=FULL`). The file is created readable by its owner only.
+///
+/// What is erased is overwritten: in the table at once, in the log and in the unused parts of the file within some seconds.
 #[derive(Clone)]
 pub struct Sqlite(Arc<Inner>);
 
@@ -52,48 +62,78 @@ struct Inner {
     /// It also reads for a database in memory, which has one connection.
     writer: ThreadPool,
     file: Option<File>,
+    upkeep: Option<Upkeep>,
+    /// None beside a server, which does it.
+    running: Option<Running>,
+    lock: Mutex<Option<Lock>>,
+}
+
+/// What a process has the file for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Server,
+    /// A task beside a server, if there is one.
+    Beside,
 }
 
 impl Sqlite {
-    /// Opens the database at `url`, and brings its schema up to date. `busy` is how long a write waits for another
-    /// process that writes: less than a request's time-out.
+    /// Opens the database at `url` for a server, and brings its schema up to date. `busy` is how long a write waits for
+    /// another process that writes: less than a request's time-out.
     ///
     /// The URL is `sqlite://FILE`, its path percent-encoded, or `sqlite::memory:`.
     ///
     /// # Errors
     /// - The URL is not one of these.
+    /// - Another server has the file.
     /// - The file cannot be opened, is read-only, or is not a database.
     /// - Its schema is newer than this server's.
     /// - Another process holds its lock for 10 seconds.
     pub async fn open(url: &str, busy: Duration) -> Result<Self, SqliteOpenError> {
+        Self::open_as(Role::Server, url, busy).await
+    }
+
+    /// The same for a short task, such as [`purge`](crate::purge), which works beside a server that has the file.
+    ///
+    /// # Errors
+    /// - Those of [`open`](Self::open), but that of another server.
+    /// - A server has the file, and one of those beside it was deleted.
+    pub async fn open_beside(url: &str, busy: Duration) -> Result<Self, SqliteOpenError> {
+        Self::open_as(Role::Beside, url, busy).await
+    }
+
+    async fn open_as(role: Role, url: &str, busy: Duration) -> Result<Self, SqliteOpenError> {
         let path = path(url)?;
-        let opening = move || Self::open_blocking(path.as_deref(), busy);
+        let opening = move || match path {
+            Some(path) => Self::open_file(role, &path, busy),
+            None => Self::open_in_memory(),
+        };
         tokio::task::spawn_blocking(opening).await.unwrap_or(Err(SqliteOpenError::Stopped))
     }
 
-    fn open_blocking(path: Option<&Path>, busy: Duration) -> Result<Self, SqliteOpenError> {
-        let Some(path) = path else {
-            tracing::warn!("sqlite::memory: keeps the sessions only as long as the server runs");
-            let mut connection = Connection::open_in_memory()?;
-            migrate(&mut connection, LATEST)?;
-            let writer = ThreadPool::start("sqlite", vec![connection])?;
-            return Ok(Self(Arc::new(Inner { readers: writer.clone(), writer, file: None })));
-        };
+    fn open_in_memory() -> Result<Self, SqliteOpenError> {
+        tracing::warn!("sqlite::memory: keeps the sessions only as long as the server runs");
+        let mut connection = Connection::open_in_memory()?;
+        migrate(&mut connection, LATEST)?;
+        let writer = ThreadPool::start("sqlite", vec![connection])?;
+        let (file, upkeep, running, lock) = (None, None, None, Mutex::default());
+        Ok(Self(Arc::new(Inner { readers: writer.clone(), writer, file, upkeep, running, lock })))
+    }
+
+    fn open_file(role: Role, path: &Path, busy: Duration) -> Result<Self, SqliteOpenError> {
         create(path)?;
-        let started = Instant::now();
-        let writer = loop {
-            let opened = writer(path, busy).and_then(|mut writer| migrate(&mut writer, LATEST).map(|()| writer));
-            match opened {
-                Err(SqliteOpenError::Sqlite(error)) if is_busy(&error) && started.elapsed() < OPENING => {
-                    thread::sleep(OPEN_AGAIN);
-                }
-                opened => break opened?,
-            }
-        };
+        let lock = enter(role, path)?;
+        let writer = when_free(|| {
+            let mut writer = writer(path, busy)?;
+            migrate(&mut writer, LATEST)?;
+            Ok(writer)
+        })?;
         let readers = (0..READERS).map(|_| connect(path, busy)).collect::<Result<_, _>>()?;
         let readers = ThreadPool::start("sqlite-read", readers)?;
         let writer = ThreadPool::start("sqlite-write", vec![writer])?;
-        Ok(Self(Arc::new(Inner { readers, writer, file: Some(File::at(path)?) })))
+        let upkeep = Upkeep::of(path, busy, writer.clone())?;
+        let running = lock.as_ref().map(|_| upkeep.clone().run()).transpose()?;
+        let file = Some(File::at(path, lock.is_some())?);
+        Ok(Self(Arc::new(Inner { readers, writer, file, upkeep: Some(upkeep), running, lock: Mutex::new(lock) })))
     }
 
     /// Finishes what was asked for, moves everything from the write-ahead log to the file, and closes it. A copy of the
@@ -101,16 +141,42 @@ impl Sqlite {
     pub async fn close(&self) {
         let inner = self.0.clone();
         let closing = move || {
+            if let Some(running) = &inner.running {
+                running.stop();
+            }
             inner.readers.stop();
             // The last connection: SQLite itself moves everything. If another process has the file open, this does it.
             let (done, _waiting) = oneshot::channel();
-            let _ = inner.writer.ask(done, |connection| {
-                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(())).map_err(failed)
-            });
+            let _ = inner.writer.ask(done, |connection| empty_log(connection).map_err(failed));
             inner.writer.stop();
+            inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         };
         // It does not panic, and nothing is to be done if the runtime stops first.
         let _ = tokio::task::spawn_blocking(closing).await;
+    }
+}
+
+/// The lock, for a server. Looks first whether the file may be written at all.
+fn enter(role: Role, path: &Path) -> Result<Option<Lock>, SqliteOpenError> {
+    if connect(path, Duration::ZERO)?.is_readonly(MAIN_DB)? {
+        return Err(SqliteOpenError::ReadOnly);
+    }
+    match role {
+        Role::Server => Lock::take(path).map(Some),
+        Role::Beside => is_safe_beside(path).map(|()| None),
+    }
+}
+
+/// Tries again while other processes hold a lock: SQLite does not wait for every lock by itself.
+fn when_free<T>(mut open: impl FnMut() -> Result<T, SqliteOpenError>) -> Result<T, SqliteOpenError> {
+    let started = Instant::now();
+    loop {
+        match open() {
+            Err(SqliteOpenError::Sqlite(error)) if is_busy(&error) && started.elapsed() < OPENING => {
+                thread::sleep(OPEN_AGAIN);
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -135,13 +201,20 @@ impl Store for Sqlite {
     async fn write(&self, writes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
         let rows = writes.iter().map(Row::new).collect::<Result<Vec<_>, _>>()?;
         let file = self.0.file.clone();
+        let erases = writes.iter().any(|write| write.changes.contains(&SessionChange::Erased));
+        let upkeep = self.0.upkeep.clone().filter(|_| erases);
         let write = move |connection: &mut Connection| {
             still_there(file.as_ref())?;
             let behavior = TransactionBehavior::Immediate;
             let transaction = connection.transaction_with_behavior(behavior).map_err(nothing_written)?;
             let written: Result<_, _> = rows.iter().map(|row| row.write(&transaction)).collect();
             let written = written.map_err(nothing_written)?;
-            transaction.commit().map_err(|error| match error.sqlite_error_code() {
+            let committed = transaction.commit();
+            // Also if it is not known whether it was.
+            if let Some(upkeep) = upkeep {
+                upkeep.erased();
+            }
+            committed.map_err(|error| match error.sqlite_error_code() {
                 // The commit's last page did not make it to the log, so that it is none.
                 Some(ErrorCode::DiskFull) => nothing_written(error),
                 // The log may have the commit, to be found by whoever opens the database next.
@@ -173,6 +246,12 @@ impl Purgeable for Sqlite {
             rows.collect::<Result<_, _>>().map_err(failed)
         };
         self.0.readers.call(list).await
+    }
+
+    async fn scrub(&self) -> Result<(), StoreError> {
+        let Some(upkeep) = self.0.upkeep.clone() else { return Ok(()) };
+        let scrubbed = tokio::task::spawn_blocking(move || upkeep.scrub()).await;
+        scrubbed.unwrap_or_else(|_| Err(StoreError::new("the process stops")))
     }
 }
 
@@ -216,6 +295,19 @@ impl Row {
             None => transaction.prepare_cached(INSERT)?.execute(params![id, revision, record])?,
             Some(expected) => transaction.prepare_cached(UPDATE)?.execute(params![id, revision, record, expected])?,
         };
-        Ok(if rows == 1 { WriteOutcome::Applied } else { WriteOutcome::Conflict })
+        let applied = rows == 1 || self.write_over_wrong_revision(transaction)?;
+        Ok(if applied { WriteOutcome::Applied } else { WriteOutcome::Conflict })
+    }
+
+    /// The record says which revision it has, and the column repeats it. If they differ, as after a change by hand, the
+    /// column would be in the way of each write for ever.
+    fn write_over_wrong_revision(&self, transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
+        let Self { id, expected: Some(expected), revision, record } = self else { return Ok(false) };
+        let Ok(Some(stored)) = find(transaction, id)? else { return Ok(false) };
+        if stored.revision().cast_signed() != *expected {
+            return Ok(false);
+        }
+        tracing::warn!("a row's revision was not that of its record: it is now");
+        transaction.prepare_cached(OVERWRITE)?.execute(params![id, revision, record]).map(|rows| rows == 1)
     }
 }
