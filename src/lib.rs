@@ -1,6 +1,7 @@
 //! Mid-session authentication for contact centres, as one pure crate.
 //!
 //! [Wrapping it]: crate::wrapping
+//! [Calling it]: crate::calling
 //! [Testing it]: crate::testing
 //! [The server]: https://docs.rs/crate/midsession/latest/source/server/README.md
 //! [Performance]: https://docs.rs/crate/midsession/latest/source/benches/README.md
@@ -47,7 +48,12 @@ mod stored;
 mod string_enum;
 #[cfg(any(feature = "arbitrary", feature = "conformance", feature = "proptest"))]
 pub mod testing;
-// A page of the documentation, without items.
+// Pages of the documentation, without items.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("calling.md")]
+pub mod calling {
+    use crate::{Answer, EndUser, Endpoint, LinkRequest};
+}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("wrapping.md")]
 pub mod wrapping {
