@@ -132,7 +132,7 @@ impl Server {
 
     /// The exit code, once it has stopped.
     pub fn exit_code(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        exit_code(&mut self.child)
     }
 }
 
@@ -140,6 +140,21 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The exit code of a process that ends by itself. It is killed if it does not.
+pub fn exit_code(child: &mut Child) -> Option<i32> {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if started.elapsed() > Duration::from_mins(1) {
+            child.kill().unwrap();
+            panic!("it does not stop");
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

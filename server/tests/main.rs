@@ -12,6 +12,7 @@ mod memory;
 mod operator;
 mod overload;
 mod postgres;
+mod postgres_backup;
 mod postgres_erasure;
 mod postgres_harness;
 mod postgres_open;

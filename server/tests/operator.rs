@@ -11,7 +11,7 @@ use midsession_server::metrics::NAMES;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::harness::{Server, Site, TOKEN, command, has_thread, required, send};
+use crate::harness::{Server, Site, TOKEN, command, exit_code, has_thread, required, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_tell_what_was_answered_and_the_dashboard_asks_for_what_they_tell() {
@@ -182,7 +182,7 @@ fn a_start_whose_files_block_stops_when_it_is_told() {
         let mut server = start.spawn().unwrap();
         crate::postgres_harness::until("it opens the file", || has_thread(server.id(), "blocking"));
         crate::postgres_harness::signal("TERM", &[server.id()]);
-        assert_eq!(server.wait().unwrap().code(), Some(0), "{arguments:?}");
+        assert_eq!(exit_code(&mut server), Some(0), "{arguments:?}");
     }
 }
 

@@ -75,6 +75,11 @@ impl Cluster {
         file.unwrap().write_all(format!("\n{common}{}\n", self.settings).as_bytes()).unwrap();
     }
 
+    /// The folder of PostgreSQL's programs.
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

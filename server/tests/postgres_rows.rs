@@ -132,6 +132,7 @@ async fn a_revision_column_that_differs_from_its_record_is_told_and_fails_its_se
     assert_eq!(client.link(&wrong, "someone").await.0, 202);
     assert_eq!(client.link(&right, "someone").await.0, 202);
     // The probe's record is mended by a start.
+    assert_eq!(client.health().await, 200);
     site.execute("UPDATE sessions SET revision = 7 WHERE id = 'probe:ready'").await;
     drop(server);
     assert_eq!(site.server("0s").client().health().await, 200);
