@@ -112,28 +112,26 @@ async fn one_held_row_delays_no_link_of_another_session() {
     assert_eq!(client.link(&held, "someone").await.0, 202);
 }
 
+/// Someone changed a record or a column by hand.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revision_column_that_differs_from_its_record_is_told_and_fails_its_session_alone() {
+async fn a_row_whose_revision_is_not_that_of_its_record_is_corrected_and_written() {
     let Some(site) = Site::postgres() else { return };
     let server = site.server("0s");
     let client = server.client();
-    let (wrong, right) = (client.start_chat().await, client.start_chat().await);
-    site.execute(&format!("UPDATE sessions SET revision = 7 WHERE id = '{wrong}'")).await;
-    let failed = (500, r#"{"message":"Internal Server Error"}"#.to_owned());
-    assert_eq!(client.link(&wrong, "someone").await, failed);
-    assert_eq!(client.post(&format!("chats/{wrong}/end"), json!({})).await, failed);
-    assert_eq!(client.link(&right, "someone").await.0, 202);
-    assert!(server.log().contains("the column `revision` of the stored session is not the revision in its record"));
-
-    // As the README says.
-    let readme = include_str!("../README.md");
-    let mend = readme.lines().find(|line| line.starts_with("UPDATE sessions SET revision =")).unwrap();
-    site.execute(mend).await;
-    assert_eq!(client.link(&wrong, "someone").await.0, 202);
-    assert_eq!(client.link(&right, "someone").await.0, 202);
-    // The probe's record is mended by a start.
-    assert_eq!(client.health().await, 200);
-    site.execute("UPDATE sessions SET revision = 7 WHERE id = 'probe:ready'").await;
-    drop(server);
-    assert_eq!(site.server("0s").client().health().await, 200);
+    for revision in [7, -1, 1] {
+        let (wrong, right) = (client.start_chat().await, client.start_chat().await);
+        assert_eq!(client.link(&wrong, "someone").await.0, 202);
+        assert_eq!(client.health().await, 200);
+        site.execute(&format!("UPDATE sessions SET revision = {revision} WHERE id IN ('{wrong}', 'probe:ready')"))
+            .await;
+        for id in [&wrong, &right] {
+            assert_eq!(client.link(id, "someone-else").await.0, 202);
+            assert_eq!(client.post(&format!("chats/{id}/end"), json!({})).await.0, 200);
+        }
+        assert_eq!(client.chat(&wrong).await["revision"], 3);
+        client.recovered().await;
+        let row = site.cluster.as_ref().unwrap().connect().await;
+        let row = row.query_one("SELECT revision FROM sessions WHERE id = $1", &[&wrong]).await.unwrap();
+        assert_eq!(row.get::<_, i64>(0), 3);
+    }
 }

@@ -36,7 +36,7 @@ pub(super) struct Sql {
 }
 
 /// How many statements a connection keeps prepared.
-const PREPARED: usize = 6;
+const PREPARED: usize = 7;
 
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 

@@ -16,11 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use midsession::AnySession;
-use serde::de::Error as _;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use self::connection::{Parameter, Sql};
@@ -29,7 +27,7 @@ use self::failure::Failure;
 use self::hosts::Database;
 use self::pool::Pool;
 use self::url::Url;
-use self::write::{Kind, Rows, Written};
+use self::write::{Kind, Revisions, Rows, Written};
 use crate::detach::blocking;
 use crate::retention::{EndedSession, Purgeable};
 use crate::store::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
@@ -182,8 +180,28 @@ impl Inner {
             let parameters: [Parameter<'_>; 1] = [(&ids, Type::TEXT_ARRAY)];
             connection.query(SELECT, &parameters).await
         });
-        let found = |row: Row| Ok((row.try_get(0)?, session(row.try_get(1)?, row.try_get(2)?)));
-        rows.await?.into_iter().map(found).collect()
+        let (mut found, mut wrong) = (HashMap::new(), Revisions::default());
+        for row in rows.await? {
+            let (id, revision, record): (String, i64, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let session = serde_json::from_str::<AnySession>(&record);
+            if let Ok(session) = &session
+                && session.revision().cast_signed() != revision
+            {
+                wrong.push(&id, revision, session.revision().cast_signed(), record);
+            }
+            found.insert(id, session.map(Some).map_err(Into::into));
+        }
+        self.correct(wrong).await;
+        Ok(found)
+    }
+
+    /// So that the writes that are decided on these rows find them. Someone changed a record or a column by hand.
+    async fn correct(&self, wrong: Revisions) {
+        if !wrong.is_empty()
+            && let Err(failure) = self.writes.run(|connection| async move { wrong.correct(&connection).await }).await
+        {
+            tracing::warn!(cause = failure.cause(), "a row whose revision is not that of its record was not corrected");
+        }
     }
 
     async fn apply(&self, rows: Rows) -> Result<Written, Failure> {
@@ -211,16 +229,6 @@ impl Inner {
     fn held(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A record whose revision is not the row's can be neither read nor written: its writes would be conditional on another.
-fn session(revision: i64, record: &str) -> ReadOutcome {
-    let session: AnySession = serde_json::from_str(record)?;
-    if session.revision().cast_signed() != revision {
-        let differs = "the column `revision` of the stored session is not the revision in its record";
-        return Err(serde_json::Error::custom(differs).into());
-    }
-    Ok(Some(session))
 }
 
 impl Store for Postgres {

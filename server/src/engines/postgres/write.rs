@@ -49,6 +49,16 @@ const INSERT: Sql = Sql {
     ),
 };
 
+const CORRECT: Sql = Sql {
+    at: 6,
+    text: concat!(
+        patience!(),
+        "UPDATE sessions SET revision = change.revision \
+         FROM patience, unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS change (id, found, revision, record) \
+         WHERE sessions.id = change.id AND sessions.revision = change.found AND sessions.record = change.record"
+    ),
+};
+
 /// Writes of one kind, as the columns of a statement's parameters. By id, so that two servers lock rows in the same order.
 pub(super) struct Rows {
     kind: Kind,
@@ -141,6 +151,39 @@ impl Rows {
             }
         }
         Ok(written)
+    }
+}
+
+/// Rows whose column is not the revision of their record, which is the right one.
+#[derive(Default)]
+pub(super) struct Revisions {
+    ids: Vec<String>,
+    found: Vec<i64>,
+    right: Vec<i64>,
+    records: Vec<String>,
+}
+
+impl Revisions {
+    pub(super) fn push(&mut self, id: &str, found: i64, right: i64, record: String) {
+        self.ids.push(id.to_owned());
+        self.found.push(found);
+        self.right.push(right);
+        self.records.push(record);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Those that are still as they were found.
+    pub(super) async fn correct(&self, connection: &Connection) -> Result<(), Failure> {
+        let parameters: [Parameter<'_>; 4] = [
+            (&self.ids, Type::TEXT_ARRAY),
+            (&self.found, Type::INT8_ARRAY),
+            (&self.right, Type::INT8_ARRAY),
+            (&self.records, Type::TEXT_ARRAY),
+        ];
+        connection.query(CORRECT, &parameters).await.map(drop)
     }
 }
 
