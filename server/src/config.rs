@@ -57,12 +57,21 @@ pub struct Config {
 }
 
 /// What the process is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Task {
     /// Serve; this is the default
     Serve,
     /// Make the database's schema, and exit
-    Migrate,
+    Migrate {
+        /// SQLite: the version of the schema to go back to, for an earlier release; the latest if it is not given
+        #[arg(long)]
+        to: Option<u32>,
+    },
+    /// SQLite: copy the database to a new file while a server works on it, and exit
+    Backup {
+        /// The new file
+        file: PathBuf,
+    },
     /// Erase the personal data of sessions that ended long ago, and exit
     Purge {
         /// How long ago they must have ended, such as 30d

@@ -63,7 +63,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     // Before the database is opened: a server that cannot listen need not try.
     let listener = match config.task {
         Task::Serve => Some(listen(config.listen).await?),
-        Task::Migrate | Task::Purge { .. } => None,
+        Task::Migrate { .. } | Task::Backup { .. } | Task::Purge { .. } => None,
     };
     if let (Some(_), Some(address)) = (&listener, config.metrics_listen) {
         export_metrics(address).await?;
@@ -76,19 +76,10 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     match url.split_once(':') {
         #[cfg(feature = "sqlite")]
         Some(("sqlite", _)) => {
-            let opening = async {
-                match config.task {
-                    Task::Serve => Sqlite::open(url, timeout).await,
-                    Task::Migrate | Task::Purge { .. } => Sqlite::open_beside(url, timeout).await,
-                }
-            };
-            let Some(store) = opened(opening, &mut shutdown).await? else { return Ok(()) };
-            match config.task {
-                Task::Purge { ended_before } => run_purge(&store, ended_before, shutdown).await?,
-                // It writes one batch at a time.
-                _ => serve_from(store.clone(), "sqlite", 1, config, tokens, listener, shutdown).await?,
-            }
-            store.close().await;
+            run_on_sqlite(config, tokens, listener, shutdown).await?;
+        }
+        _ if matches!(config.task, Task::Backup { .. } | Task::Migrate { to: Some(_) }) => {
+            return Err("a backup and an earlier schema are for SQLite: use the database's own tools".into());
         }
         #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => {
@@ -112,6 +103,36 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
         }
         _ => return Err(format!("cannot open the database: its URL must begin with {}", schemes()).into()),
     }
+    Ok(())
+}
+
+#[cfg(feature = "sqlite")]
+async fn run_on_sqlite(
+    config: Config,
+    tokens: Tokens,
+    listener: Option<TcpListener>,
+    mut shutdown: impl Future<Output = ()> + Unpin,
+) -> Result<(), Box<dyn Error>> {
+    let (url, timeout) = (&*config.database_url, config.database_timeout);
+    let opening = async {
+        match config.task {
+            Task::Serve => Sqlite::open(url, timeout).await.map(Some),
+            Task::Migrate { to: None } | Task::Purge { .. } => Sqlite::open_beside(url, timeout).await.map(Some),
+            Task::Migrate { to: Some(version) } => Sqlite::migrate(url, timeout, version).await.map(|()| None),
+            Task::Backup { ref file } => {
+                let sessions = Sqlite::backup(url, timeout, file).await?;
+                let _ = writeln!(std::io::stdout(), "copied {sessions} sessions");
+                Ok(None)
+            }
+        }
+    };
+    let Some(Some(store)) = opened(opening, &mut shutdown).await? else { return Ok(()) };
+    match config.task {
+        Task::Purge { ended_before } => run_purge(&store, ended_before, shutdown).await?,
+        // It writes one batch at a time.
+        _ => serve_from(store.clone(), "sqlite", 1, config, tokens, listener, shutdown).await?,
+    }
+    store.close().await;
     Ok(())
 }
 

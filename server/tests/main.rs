@@ -29,6 +29,7 @@ mod redis_harness;
 mod redis_service;
 mod service;
 mod sqlite;
+mod sqlite_backup;
 mod sqlite_erasure;
 mod starts;
 mod store_kit;

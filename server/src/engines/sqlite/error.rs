@@ -27,6 +27,15 @@ pub enum SqliteOpenError {
     /// A server has the file, but the index of its log was deleted.
     #[error("the file beside it that ends in -shm was deleted: restart the server that has it first")]
     NoIndex,
+    /// The file of a backup is there already.
+    #[error("the file of the backup is already there: name another")]
+    BackupExists,
+    /// The database is damaged, and so is its copy.
+    #[error("the copy is not whole, since the database is damaged: restore an earlier backup")]
+    Damaged,
+    /// A database in memory has no file to copy or to migrate.
+    #[error("a database in memory has no file")]
+    NoFile,
     /// There is no such version of the schema.
     #[error("this server has no such version of the schema")]
     NoSuchVersion,

@@ -1,5 +1,6 @@
 //! SQLite: one file, and one server that has it.
 
+mod backup;
 mod connect;
 mod error;
 mod file;
@@ -19,6 +20,7 @@ use serde::de::Error as _;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
+use self::backup::back_up;
 use self::connect::{connect, writer};
 pub use self::error::SqliteOpenError;
 use self::error::{failed, is_busy, nothing_written};
@@ -101,13 +103,45 @@ impl Sqlite {
         Self::open_as(Role::Beside, url, busy).await
     }
 
+    /// Brings the schema of the database at `url` to `version`, so that a server of an earlier release can be started on it
+    /// again. No server may have the file meanwhile. Answers nothing: what is there already stays.
+    ///
+    /// # Errors
+    /// - Those of [`open`](Self::open).
+    /// - There is no such version.
+    pub async fn migrate(url: &str, busy: Duration, version: u32) -> Result<(), SqliteOpenError> {
+        let path = path(url)?.ok_or(SqliteOpenError::NoFile)?;
+        blocking(move || {
+            create(&path)?;
+            let _lock = enter(Role::Server, &path)?;
+            when_free(|| migrate(&mut writer(&path, busy)?, version))
+        })
+        .await
+    }
+
+    /// Copies the database at `url` to a new file `to`, while a server works on it, and reads the copy to the end. The copy
+    /// is one state of the database, and readable by its owner only. Answers how many sessions it has.
+    ///
+    /// # Errors
+    /// - The URL is another, or the database cannot be opened.
+    /// - `to` is there already, or cannot be written.
+    /// - The copy is not whole, since the database is damaged.
+    pub async fn backup(url: &str, busy: Duration, to: &Path) -> Result<u64, SqliteOpenError> {
+        let (path, to) = (path(url)?.ok_or(SqliteOpenError::NoFile)?, to.to_owned());
+        blocking(move || {
+            is_safe_beside(&path)?;
+            back_up(&connect(&path, busy)?, &to)
+        })
+        .await
+    }
+
     async fn open_as(role: Role, url: &str, busy: Duration) -> Result<Self, SqliteOpenError> {
         let path = path(url)?;
         let opening = move || match path {
             Some(path) => Self::open_file(role, &path, busy),
             None => Self::open_in_memory(),
         };
-        tokio::task::spawn_blocking(opening).await.unwrap_or(Err(SqliteOpenError::Stopped))
+        blocking(opening).await
     }
 
     fn open_in_memory() -> Result<Self, SqliteOpenError> {
@@ -154,6 +188,12 @@ impl Sqlite {
         // It does not panic, and nothing is to be done if the runtime stops first.
         let _ = tokio::task::spawn_blocking(closing).await;
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SqliteOpenError> + Send + 'static,
+) -> Result<T, SqliteOpenError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(SqliteOpenError::Stopped))
 }
 
 /// The lock, for a server. Looks first whether the file may be written at all.
