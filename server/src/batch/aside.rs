@@ -92,7 +92,7 @@ impl Aside {
                 state.sessions.values().filter_map(|waiting| waiting.due).min()
             };
             match next {
-                Some(next) => tokio::select! { () = changed => (), () = sleep_until(next) => () },
+                Some(next) => tokio::select! { biased; () = changed => (), () = sleep_until(next) => () },
                 None => changed.await,
             }
         }

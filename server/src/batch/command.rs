@@ -10,7 +10,8 @@ use crate::store::StoreError;
 /// What is asked of a session.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Store this new session.
+    /// Store this new session. Its id is best a new one. If two start the same session under the same id, and what became
+    /// of the write of one is not known, both may be told that it is stored.
     Start(Session<Active>),
     /// Link it to an end user, as [`midsession::apply_link`] decides.
     Link(LinkRequest<'static>),

@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use midsession::{Answer, AnySession, DuplicatePolicy, LinkRequest, apply_link};
+use midsession::{Active, Answer, AnySession, DuplicatePolicy, LinkRequest, Session, apply_link};
 use time::OffsetDateTime;
 
 /// What a client asked of one session.
 #[derive(Clone, Debug)]
 pub enum Request {
+    /// Its session is like no other's, so that it is known whose start was made.
+    Start(Session<Active>),
     Link(LinkRequest<'static>),
     End,
     Erase,
@@ -25,13 +27,20 @@ pub struct Reply {
     pub retry_after: Option<u64>,
 }
 
+impl Reply {
+    /// What a start came to, which is asked of the batches without HTTP: there an id is never chosen.
+    pub const STARTED: Self = Self { status: 201, body: String::new(), retry_after: None };
+    pub const ID_TAKEN: Self = Self { status: 409, body: String::new(), retry_after: None };
+}
+
 /// One request, when it was made, and what came of it.
 #[derive(Clone, Debug)]
 pub struct Operation {
     pub request: Request,
     pub invoked: Duration,
     pub returned: Duration,
-    /// None, if the client was told that the outcome is not known, or went away before the answer.
+    /// None, if the client was told that the outcome is not known, or went away before the answer. Who was told that
+    /// nothing was done is in no history: what happened must be explained without it.
     pub reply: Option<Reply>,
     /// What the server's clock showed, each time that it was read while the operation may have been decided.
     pub clock: Vec<OffsetDateTime>,
@@ -41,6 +50,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let request = match &self.request {
             Request::Link(link) => format!("link to {}", link.identifier.as_text().unwrap_or_default()),
+            Request::Start(_) => "start".to_owned(),
             other => format!("{other:?}"),
         };
         let reply = match &self.reply {
@@ -54,7 +64,7 @@ impl fmt::Display for Operation {
 /// All that happened to one session.
 pub struct History<'a> {
     pub policy: DuplicatePolicy,
-    pub first: AnySession,
+    pub first: Option<AnySession>,
     pub operations: &'a [Operation],
     /// What the database held at the end.
     pub last: Option<AnySession>,
@@ -78,38 +88,45 @@ impl History<'_> {
     /// Whether some order explains every answer and the final state.
     pub fn is_linearizable(&self) -> bool {
         assert!(self.operations.len() <= 32, "a history of one session fits a mask");
-        self.explains(0, &self.first, &mut HashSet::new())
+        self.explains(0, self.first.as_ref(), &mut HashSet::new())
     }
 
-    fn explains(&self, done: u32, session: &AnySession, failed: &mut HashSet<(u32, AnySession)>) -> bool {
+    fn explains(
+        &self,
+        done: u32,
+        session: Option<&AnySession>,
+        failed: &mut HashSet<(u32, Option<AnySession>)>,
+    ) -> bool {
         let done = self.with_unchanging(done, session);
         let is_open = |at: usize| done & (1 << at) == 0;
         // An operation whose outcome is not known may have had no effect.
         if (0..self.operations.len()).all(|at| !is_open(at) || self.operations[at].reply.is_none())
-            && self.last.as_ref() == Some(session)
+            && self.last.as_ref() == session
         {
             return true;
         }
-        if failed.contains(&(done, session.clone())) {
+        if failed.contains(&(done, session.cloned())) {
             return false;
         }
         for at in self.candidates(done) {
             let changed = self.changes(&self.operations[at], session);
-            if changed.iter().any(|next| self.explains(done | (1 << at), next, failed)) {
+            if changed.iter().any(|next| self.explains(done | (1 << at), next.as_ref(), failed)) {
                 return true;
             }
         }
-        failed.insert((done, session.clone()));
+        failed.insert((done, session.cloned()));
         false
     }
 
     /// Marks what can be answered here and changes nothing: to put it off explains no more.
-    fn with_unchanging(&self, mut done: u32, session: &AnySession) -> u32 {
+    fn with_unchanging(&self, mut done: u32, session: Option<&AnySession>) -> u32 {
         loop {
             let before = done;
             for at in self.candidates(done) {
                 let operation = &self.operations[at];
-                let explained = |(reply, after)| operation.reply == Some(reply) && after == *session;
+                let explained = |(reply, after): (Reply, Option<AnySession>)| {
+                    operation.reply == Some(reply) && after.as_ref() == session
+                };
                 if self.outcomes(operation, session).any(|(_, outcome)| explained(outcome)) {
                     done |= 1 << at;
                 }
@@ -129,12 +146,12 @@ impl History<'_> {
     }
 
     /// What the operation can make of the session, if it can have been answered so.
-    fn changes(&self, operation: &Operation, session: &AnySession) -> Vec<AnySession> {
-        let mut changed: Vec<AnySession> = Vec::new();
+    fn changes(&self, operation: &Operation, session: Option<&AnySession>) -> Vec<Option<AnySession>> {
+        let mut changed: Vec<Option<AnySession>> = Vec::new();
         let mut without_trace = false;
         for (now, (reply, after)) in self.outcomes(operation, session) {
             let fits = operation.reply.as_ref().is_none_or(|seen| *seen == reply);
-            if !fits || after == *session || changed.contains(&after) {
+            if !fits || after.as_ref() == session || changed.contains(&after) {
                 continue;
             }
             // Of the moments that left no trace in the database (a later decision of the same batch wrote over them), one
@@ -151,14 +168,14 @@ impl History<'_> {
     fn outcomes(
         &self,
         operation: &Operation,
-        session: &AnySession,
-    ) -> impl Iterator<Item = (OffsetDateTime, (Reply, AnySession))> {
+        session: Option<&AnySession>,
+    ) -> impl Iterator<Item = (OffsetDateTime, (Reply, Option<AnySession>))> {
         let moments = match operation.request {
             // It asks no clock.
             Request::Show => &[OffsetDateTime::UNIX_EPOCH],
             _ => operation.clock.as_slice(),
         };
-        moments.iter().map(|now| (*now, decide(&operation.request, session, self.policy, *now)))
+        moments.iter().map(move |now| (*now, decide(&operation.request, session, self.policy, *now)))
     }
 }
 
@@ -169,29 +186,30 @@ fn shows(written: &AnySession, moment: OffsetDateTime) -> bool {
 /// The contract, one request after the other.
 fn decide(
     request: &Request,
-    session: &AnySession,
+    session: Option<&AnySession>,
     policy: DuplicatePolicy,
     now: OffsetDateTime,
-) -> (Reply, AnySession) {
+) -> (Reply, Option<AnySession>) {
     let message = |status, message: &str| {
         let body = if status == 204 { String::new() } else { format!(r#"{{"message":"{message}"}}"#) };
         Reply { status, body, retry_after: None }
     };
-    match request {
-        Request::Link(request) => {
-            let decision = apply_link(Some(session), request, &policy, now);
+    match (request, session) {
+        (Request::Start(new), None) => (Reply::STARTED, Some(new.clone().into())),
+        (Request::Start(_), Some(_)) => (Reply::ID_TAKEN, session.cloned()),
+        (Request::Link(request), _) => {
+            let decision = apply_link(session, request, &policy, now);
             let answer = Answer::from(&decision);
             let reply =
                 Reply { status: answer.status, body: answer.body.to_owned(), retry_after: answer.retry_after_secs() };
-            (reply, decision.map_or_else(|_| session.clone(), |accepted| accepted.into_session().into()))
+            (reply, decision.map_or_else(|_| session.cloned(), |accepted| Some(accepted.into_session().into())))
         }
-        Request::End => (message(200, "ended"), session.clone().end(now)),
-        Request::Erase => match session {
-            AnySession::Active(_) => (message(409, "the session has not ended"), session.clone()),
-            AnySession::Ended(ended) => (message(204, ""), ended.clone().erase().into()),
-        },
-        Request::Show => {
-            (Reply { status: 200, body: serde_json::to_string(session).unwrap(), retry_after: None }, session.clone())
+        (_, None) => (message(404, "Not Found"), None),
+        (Request::End, Some(session)) => (message(200, "ended"), Some(session.clone().end(now))),
+        (Request::Erase, Some(AnySession::Active(_))) => (message(409, "the session has not ended"), session.cloned()),
+        (Request::Erase, Some(AnySession::Ended(ended))) => (message(204, ""), Some(ended.clone().erase().into())),
+        (Request::Show, Some(shown)) => {
+            (Reply { status: 200, body: serde_json::to_string(shown).unwrap(), retry_after: None }, session.cloned())
         }
     }
 }

@@ -14,7 +14,7 @@ mod store;
 use run::simulate;
 use store::Bug;
 
-const BUGS: [Bug; 8] = [
+const BUGS: [Bug; 13] = [
     Bug::WriteWithoutCondition,
     Bug::AnswerBeforeTheCommit,
     Bug::DroppedLoser,
@@ -23,6 +23,11 @@ const BUGS: [Bug; 8] = [
     Bug::SwappedReads,
     Bug::WeakReads,
     Bug::WeakReadRevisionAlone,
+    Bug::WrittenThoughRefused,
+    Bug::WrittenThoughHeld,
+    Bug::NothingWrittenButSome,
+    Bug::OutOfReachTakenForNone,
+    Bug::UnreadableTakenForNone,
 ];
 
 #[test]
@@ -55,7 +60,7 @@ fn a_seed_gives_the_same_run_again() {
 #[test]
 fn every_planted_bug_is_found() {
     for bug in BUGS {
-        let found = (0..2_000).find(|seed| simulate(*seed, Some(bug)).is_err());
+        let found = (0..20_000).find(|seed| simulate(*seed, Some(bug)).is_err());
         let seeds = found.unwrap_or_else(|| panic!("{bug:?} goes unnoticed")) + 1;
         println!("{bug:?} is found after {seeds} seeds");
     }

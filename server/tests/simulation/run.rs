@@ -8,8 +8,10 @@ use axum::body::Body;
 use axum::http::{self, header};
 use fastrand::Rng;
 use http_body_util::BodyExt;
-use midsession::{AnySession, CommType, DuplicatePolicy, DuplicateScope, LinkRequest, Session};
-use midsession_server::{App, Clock, ConditionalWrite, Limits, Sessions, Token, Tokens, router};
+use midsession::{Active, CommType, DuplicatePolicy, DuplicateScope, EndUser, LinkRequest, Session};
+use midsession_server::{
+    App, Clock, Command, ConditionalWrite, Limits, Outcome, Sessions, SubmitError, Token, Tokens, router,
+};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, timeout};
@@ -21,7 +23,9 @@ use crate::history::{History, Operation, Reply, Request};
 use crate::store::{Bug, Database, SimulatedStore};
 
 const TOKEN: &str = "simulation-token";
-const IDS: [&str; 3] = ["session-a", "session-b", "session-c"];
+const IDS: [&str; 4] = ["session-a", "session-b", "session-c", "session-d"];
+/// Those that are stored at the beginning.
+const STARTED: [&str; 2] = ["session-a", "session-b"];
 const CLIENTS: usize = 6;
 const REQUESTS_EACH: usize = 8;
 
@@ -31,14 +35,19 @@ pub struct Seen {
     requests: usize,
     accepted: usize,
     refused: usize,
+    started: usize,
+    nothing_done: usize,
     unknown: usize,
     gone: usize,
 }
 
 impl Seen {
     pub fn assert_everything_happened(&self) {
-        let Self { requests, accepted, refused, unknown, gone } = *self;
-        assert!([requests, accepted, refused, unknown, gone].iter().all(|count| *count > 100), "{self:?}");
+        let Self { requests, accepted, refused, started, nothing_done, unknown, gone } = *self;
+        assert!(
+            [requests, accepted, refused, started, nothing_done, unknown, gone].iter().all(|count| *count > 100),
+            "{self:?}"
+        );
     }
 }
 
@@ -47,6 +56,8 @@ impl AddAssign for Seen {
         self.requests += other.requests;
         self.accepted += other.accepted;
         self.refused += other.refused;
+        self.started += other.started;
+        self.nothing_done += other.nothing_done;
         self.unknown += other.unknown;
         self.gone += other.gone;
     }
@@ -75,8 +86,18 @@ struct Server {
     clock: Arc<Mutex<Vec<(Duration, OffsetDateTime)>>>,
 }
 
+/// What a client is left with.
+enum Ending {
+    Replied(Reply),
+    /// A start without HTTP failed so.
+    Failed(SubmitError),
+    /// It went away.
+    Gone,
+}
+
 /// An operation, the session it is about, and the request id it had.
 struct Done {
+    failure: Option<SubmitError>,
     id: &'static str,
     request_id: String,
     name: String,
@@ -90,20 +111,24 @@ impl World {
         let scope = DuplicateScope::ALL[random.usize(..DuplicateScope::ALL.len())];
         let policy = DuplicatePolicy::new(Duration::from_millis(interval)).with_scope(scope);
         let database = Arc::new(Database::default());
-        for id in IDS {
+        for id in STARTED {
             database.insert(id, &Session::start(CommType::Chat).into());
         }
         Self { random, policy, database, servers: Vec::new() }.with_servers(bug)
     }
 
     fn with_servers(mut self, bug: Option<Bug>) -> Self {
+        // Two servers may show the same moment, and one server the same moment again.
+        let coarse = self.random.u8(..4) == 0;
+        let short_queue = self.random.u8(..4) == 0;
         for _ in 0..2 {
             let store = SimulatedStore::new(self.database.clone(), self.random.fork(), bug);
             let shown = Arc::new(Mutex::new(Vec::new()));
             let offset = time::Duration::milliseconds(self.random.i64(-3_000..3_000));
-            let clock = clock(offset, shown.clone());
-            let limits =
-                Limits { shards: self.random.usize(1..3), batch: self.random.usize(1..6), ..Limits::default() };
+            let clock = clock(if coarse { None } else { Some(offset) }, shown.clone());
+            let (shards, batch) = (self.random.usize(1..3), self.random.usize(1..6));
+            let queue = if short_queue { self.random.usize(1..3) } else { 2048 };
+            let limits = Limits { shards, batch, queue, ..Limits::default() };
             let sessions = Sessions::start(store, self.policy, clock, limits);
             let token = Token::new(TOKEN).unwrap();
             let tokens = Tokens::new([token]);
@@ -115,7 +140,15 @@ impl World {
 
     async fn run(mut self, log: &Log) -> Result<Seen, String> {
         let started = Instant::now();
-        let world = Arc::new(self.servers.iter().map(|server| server.router.clone()).collect::<Vec<_>>());
+        let world = self.servers.iter().map(|server| (server.router.clone(), server.sessions.clone()));
+        let world = Arc::new(world.collect::<Vec<_>>());
+        if self.random.u8(..4) == 0 {
+            let (stopped, after) = (self.servers[1].sessions.clone(), self.random.u64(2_000..15_000));
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(after)).await;
+                stopped.stop().await;
+            });
+        }
         let mut clients = Vec::new();
         for client in 0..CLIENTS {
             clients.push(tokio::spawn(requests(client, self.random.fork(), world.clone(), started)));
@@ -139,19 +172,24 @@ impl World {
         let mut histories: Vec<Vec<Operation>> = vec![Vec::new(); IDS.len()];
         for (server, mut done) in done {
             let server = &self.servers[server];
-            seen.count(&done.operation);
+            let nothing_done = done.nothing_was_done(&lines);
+            seen.count(&done.operation, nothing_done);
             done.check_deadline(server.request_timeout)?;
             done.check_log(&lines, &writes)?;
+            if nothing_done {
+                continue;
+            }
             let in_time = |at: Duration| {
                 done.operation.invoked <= at && (done.operation.reply.is_none() || at <= done.operation.returned)
             };
             let shown = server.clock.lock().unwrap();
             done.operation.clock = shown.iter().filter(|(at, _)| in_time(*at)).map(|(_, now)| *now).collect();
+            done.operation.clock.dedup();
             histories[IDS.iter().position(|id| *id == done.id).unwrap()].push(done.operation);
         }
         for (id, operations) in IDS.iter().zip(&histories) {
             let written = writes.iter().filter(|change| *change.id == **id).map(|change| change.next.clone()).collect();
-            let first = AnySession::from(Session::start(CommType::Chat));
+            let first = STARTED.contains(id).then(|| Session::start(CommType::Chat).into());
             let history = History { policy: self.policy, first, operations, last: self.database.session(id), written };
             if !history.is_linearizable() {
                 return Err(format!("no order of the requests explains what happened to {id}:\n{history}"));
@@ -162,9 +200,11 @@ impl World {
 }
 
 impl Seen {
-    fn count(&mut self, operation: &Operation) {
+    fn count(&mut self, operation: &Operation, nothing_done: bool) {
         self.requests += 1;
         match &operation.reply {
+            _ if nothing_done => self.nothing_done += 1,
+            Some(reply) if reply.status == 201 => self.started += 1,
             Some(reply) if reply.status == 202 => self.accepted += 1,
             Some(_) => self.refused += 1,
             None if operation.returned == Duration::MAX => self.gone += 1,
@@ -174,6 +214,20 @@ impl Seen {
 }
 
 impl Done {
+    /// Whether it was said that nothing was done: to its client, or in the log alone.
+    fn nothing_was_done(&self, lines: &[Value]) -> bool {
+        if let Some(failure) = &self.failure {
+            return !matches!(failure, SubmitError::Unknown(_));
+        }
+        let failed = |line: &&Value| {
+            line["request_id"] == self.request_id.as_str()
+                && line["status"].as_u64().is_some_and(|status| status >= 500)
+        };
+        let not_known =
+            |line: &Value| line["cause"].as_str().is_none_or(|cause| cause.starts_with("whether the change"));
+        self.operation.reply.is_none() && lines.iter().find(failed).is_some_and(|line| !not_known(line))
+    }
+
     fn check_deadline(&self, request_timeout: Duration) -> Result<(), String> {
         let took = self.operation.returned.saturating_sub(self.operation.invoked);
         if self.operation.returned != Duration::MAX && took > request_timeout + Duration::from_millis(50) {
@@ -188,11 +242,13 @@ impl Done {
         let accepted = own.iter().any(|line| {
             ["first", "unchanged", "refreshed", "relinked"].iter().any(|change| line["outcome"] == *change)
         });
-        let unknown = own.iter().any(|line| line["status"] == 503);
+        let unknown = own.iter().any(|line| line["status"] == 503 || line["status"] == 500);
         let linked = writes
             .iter()
             .any(|write| write.next.end_user().and_then(|person| person.name()) == Some(self.name.as_str()));
         match &self.operation.reply {
+            // It has no line, since it was no request.
+            _ if matches!(self.operation.request, Request::Start(_)) => Ok(()),
             _ if own.is_empty() => Err(format!("{} has no line in the log", self.request_id)),
             Some(reply) if reply.status == 202 && !accepted => {
                 Err(format!("{} was accepted, and the log does not know", self.request_id))
@@ -205,21 +261,27 @@ impl Done {
     }
 }
 
-/// The same moment never twice, so that a moment tells which decision it belongs to.
-fn clock(offset: time::Duration, shown: Arc<Mutex<Vec<(Duration, OffsetDateTime)>>>) -> Clock {
+/// With an offset: the same moment never twice, so that a moment tells which decision it belongs to. Without one: a clock
+/// that moves once a second, as all others of its kind do.
+fn clock(offset: Option<time::Duration>, shown: Arc<Mutex<Vec<(Duration, OffsetDateTime)>>>) -> Clock {
     let started = Instant::now();
     let ticks = AtomicI64::new(0);
     Arc::new(move || {
         let elapsed = started.elapsed();
-        let tick = time::Duration::nanoseconds(ticks.fetch_add(1, Ordering::Relaxed));
-        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::DAY + offset + elapsed + tick;
+        let since = match offset {
+            Some(offset) => elapsed + offset + time::Duration::nanoseconds(ticks.fetch_add(1, Ordering::Relaxed)),
+            None => time::Duration::seconds(elapsed.as_secs().cast_signed()),
+        };
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::DAY + since;
         shown.lock().unwrap().push((elapsed, now));
         now
     })
 }
 
+type Servers = Arc<Vec<(Router, Sessions<SimulatedStore>)>>;
+
 /// One client's requests, one after the other, each to either server.
-async fn requests(client: usize, mut random: Rng, servers: Arc<Vec<Router>>, started: Instant) -> Vec<(usize, Done)> {
+async fn requests(client: usize, mut random: Rng, servers: Servers, started: Instant) -> Vec<(usize, Done)> {
     let mut done = Vec::new();
     for number in 0..REQUESTS_EACH {
         sleep(Duration::from_millis(random.u64(..3_000))).await;
@@ -231,23 +293,44 @@ async fn requests(client: usize, mut random: Rng, servers: Arc<Vec<Router>>, sta
             0 => Request::End,
             1 => Request::Erase,
             2..6 => Request::Show,
+            6..9 => {
+                let end_user = EndUser::new("person-3").and_then(|person| person.with_name(&*name)).unwrap();
+                Request::Start(Session::start(CommType::Chat).with_end_user(end_user))
+            }
             _ => link(["person-1", "person-2"][random.usize(..2)], &name),
         };
         let request_timeout =
             if random.u8(..10) == 0 { Duration::from_millis(random.u64(..200)) } else { Duration::MAX };
         let invoked = started.elapsed();
         // In a task of its own, as `serve` does it: it is finished though its client goes away.
-        let call = tokio::spawn(servers[server].clone().oneshot(http_request(&request, id, &request_id)));
-        let reply = match timeout(request_timeout, call).await {
-            Ok(response) => Some(reply(response.unwrap().unwrap()).await),
-            Err(_) => None,
+        let (router, sessions) = servers[server].clone();
+        let call = if let Request::Start(new) = &request {
+            let new = new.clone();
+            tokio::spawn(async move { start(&sessions, id, new).await })
+        } else {
+            let request = http_request(&request, id, &request_id);
+            tokio::spawn(async move { Ending::Replied(reply(router.oneshot(request).await.unwrap()).await) })
         };
-        let returned = if reply.is_some() { started.elapsed() } else { Duration::MAX };
-        let reply = reply.filter(|reply| reply.status != 503);
+        let ending = timeout(request_timeout, call).await.map_or(Ending::Gone, Result::unwrap);
+        let returned = if matches!(ending, Ending::Gone) { Duration::MAX } else { started.elapsed() };
+        let (reply, failure) = match ending {
+            Ending::Replied(reply) => (Some(reply), None),
+            Ending::Failed(failure) => (None, Some(failure)),
+            Ending::Gone => (None, None),
+        };
+        let reply = reply.filter(|reply| reply.status < 500);
         let operation = Operation { request, invoked, returned, reply, clock: Vec::new() };
-        done.push((server, Done { id, request_id, name, operation }));
+        done.push((server, Done { failure, id, request_id, name, operation }));
     }
     done
+}
+
+async fn start(sessions: &Sessions<SimulatedStore>, id: &str, new: Session<Active>) -> Ending {
+    match sessions.submit(id, Command::Start(new)).await {
+        Ok(Outcome::Started) => Ending::Replied(Reply::STARTED),
+        Ok(_) => Ending::Replied(Reply::ID_TAKEN),
+        Err(error) => Ending::Failed(error),
+    }
 }
 
 fn link(identifier: &str, name: &str) -> Request {
@@ -269,6 +352,7 @@ fn http_request(request: &Request, id: &str, request_id: &str) -> http::Request<
         Request::End => ("POST", format!("{session}/end"), String::new()),
         Request::Erase => ("DELETE", session, String::new()),
         Request::Show => ("GET", session, String::new()),
+        Request::Start(_) => unreachable!("it is no HTTP request"),
     };
     let request = http::Request::builder().method(method).uri(path).header(header::HOST, "simulation");
     let request = request.header("x-request-id", request_id).header(header::CONTENT_TYPE, "application/json");

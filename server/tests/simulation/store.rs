@@ -7,7 +7,10 @@ use std::time::Duration;
 use fastrand::Rng;
 use midsession::AnySession;
 use midsession_server::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
+
+/// How many parts the database has.
+const PARTS: usize = 2;
 
 /// The database that the servers of a run share. It holds the stored form, and keeps every write.
 #[derive(Default)]
@@ -89,6 +92,16 @@ pub enum Bug {
     WeakReads,
     /// Writes after a weak read if the revision stands, though it may be that of another session.
     WeakReadRevisionAlone,
+    /// Says that it refused a write that it has made.
+    WrittenThoughRefused,
+    /// Says of a session that something holds it, and has written it.
+    WrittenThoughHeld,
+    /// Says that nothing was written, and some of it was.
+    NothingWrittenButSome,
+    /// Takes a record that is out of reach for none.
+    OutOfReachTakenForNone,
+    /// Takes a record that it cannot read for none.
+    UnreadableTakenForNone,
 }
 
 /// One server's connection to the database.
@@ -97,13 +110,17 @@ pub struct SimulatedStore {
     random: Mutex<Rng>,
     /// Whether it offers weak reads.
     has_weak_reads: bool,
+    /// The part of the database that is slow for some seconds, if there is one.
+    slow_part: Option<usize>,
+    started: Instant,
     bug: Option<Bug>,
 }
 
 impl SimulatedStore {
     pub fn new(database: Arc<Database>, mut random: Rng, bug: Option<Bug>) -> Self {
         let has_weak_reads = random.bool();
-        Self { database, random: Mutex::new(random), has_weak_reads, bug }
+        let slow_part = Some(random.usize(..3)).filter(|part| *part < PARTS);
+        Self { database, random: Mutex::new(random), has_weak_reads, slow_part, started: Instant::now(), bug }
     }
 
     /// Of each id what a weak read shows.
@@ -120,8 +137,38 @@ impl SimulatedStore {
         }
     }
 
+    /// What is read of one id: some records cannot be read, or are out of reach for the moment.
+    fn read_one(&self, id: &str) -> ReadOutcome {
+        if self.chance(2) {
+            return if self.bug == Some(Bug::UnreadableTakenForNone) {
+                Ok(None)
+            } else {
+                Ok(Some(serde_json::from_str::<AnySession>("{}")?))
+            };
+        }
+        if self.chance(2) {
+            return if self.bug == Some(Bug::OutOfReachTakenForNone) {
+                Ok(None)
+            } else {
+                Err(StoreError::new("simulated, of one record").into())
+            };
+        }
+        Ok(self.database.session(id))
+    }
+
+    /// A client of a database may panic, before or after it has done its work. It is silent: there are many.
+    fn panic_at_times(&self) {
+        if self.chance(1) {
+            std::panic::resume_unwind(Box::new("simulated"));
+        }
+    }
+
     /// Most answers are quick; some take longer than a request waits.
-    async fn delay(&self) {
+    async fn delay<'a>(&self, mut ids: impl Iterator<Item = &'a str>) {
+        let slow = (4..9).contains(&self.started.elapsed().as_secs());
+        if slow && self.slow_part.is_some() && ids.any(|id| Some(self.partition(id)) == self.slow_part) {
+            sleep(Duration::from_millis(1_200)).await;
+        }
         let millis = {
             let mut random = lock(&self.random);
             match random.u64(..40) {
@@ -138,19 +185,29 @@ impl SimulatedStore {
     }
 
     fn write_one(&self, change: &ConditionalWrite) -> WriteOutcome {
-        match self.bug {
-            Some(Bug::AnswerBeforeTheCommit) if self.chance(50) => {
-                let (database, change) = (self.database.clone(), change.clone());
-                tokio::spawn(async move {
-                    sleep(Duration::from_millis(30)).await;
-                    database.apply(&change, Condition::Whole);
-                });
-                return WriteOutcome::Applied;
-            }
-            _ => {}
+        if self.bug == Some(Bug::AnswerBeforeTheCommit) && self.chance(50) {
+            let (database, change) = (self.database.clone(), change.clone());
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(30)).await;
+                database.apply(&change, Condition::Whole);
+            });
+            return WriteOutcome::Applied;
+        }
+        if self.chance(5) {
+            return self.not_made(change, WriteOutcome::Refused, Bug::WrittenThoughRefused);
+        }
+        if self.chance(8) {
+            return self.not_made(change, WriteOutcome::Busy, Bug::WrittenThoughHeld);
         }
         let written = self.database.apply(change, self.condition());
         if written || self.bug == Some(Bug::DroppedLoser) { WriteOutcome::Applied } else { WriteOutcome::Conflict }
+    }
+
+    fn not_made(&self, change: &ConditionalWrite, said: WriteOutcome, bug: Bug) -> WriteOutcome {
+        if self.bug == Some(bug) {
+            self.database.apply(change, self.condition());
+        }
+        said
     }
 
     /// The same outcome with less said about it: the write is made, or not, or a little later.
@@ -180,18 +237,19 @@ impl SimulatedStore {
 
 impl Store for SimulatedStore {
     async fn read(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
-        self.delay().await;
+        self.delay(ids.iter().copied()).await;
+        self.panic_at_times();
         if self.chance(4) {
             return Err(StoreError::new("simulated"));
         }
-        let mut found: Vec<ReadOutcome> = ids.iter().map(|id| Ok(self.database.session(id))).collect();
+        let mut found: Vec<ReadOutcome> = ids.iter().map(|id| self.read_one(id)).collect();
         if self.bug == Some(Bug::WeakReads) {
             found = self.weakly_read(ids);
         }
         if self.bug == Some(Bug::SwappedReads) {
             found.reverse();
         }
-        self.delay().await;
+        self.delay(ids.iter().copied()).await;
         Ok(found)
     }
 
@@ -199,19 +257,31 @@ impl Store for SimulatedStore {
         if !self.has_weak_reads {
             return Ok(None);
         }
-        self.delay().await;
+        self.delay(ids.iter().copied()).await;
         if self.chance(4) {
             return Err(StoreError::new("simulated"));
         }
         let weakly_read = self.weakly_read(ids);
-        self.delay().await;
+        self.delay(ids.iter().copied()).await;
         Ok(Some(weakly_read))
     }
 
+    fn partition(&self, id: &str) -> usize {
+        id.bytes().map(usize::from).sum::<usize>() % PARTS
+    }
+
     async fn write(&self, changes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
-        self.delay().await;
+        let ids = || changes.iter().map(|change| &*change.id);
+        self.delay(ids()).await;
+        self.panic_at_times();
         if self.chance(4) {
             return Err(StoreError::new("simulated, and nothing written"));
+        }
+        if self.chance(4) {
+            if self.bug == Some(Bug::NothingWrittenButSome) {
+                self.write_one(&changes[0]);
+            }
+            return Err(StoreError::nothing_written("simulated"));
         }
         if self.chance(6) {
             for change in changes {
@@ -229,7 +299,8 @@ impl Store for SimulatedStore {
         if self.bug == Some(Bug::SwappedAnswers) {
             written.reverse();
         }
-        self.delay().await;
+        self.panic_at_times();
+        self.delay(ids()).await;
         Ok(written)
     }
 }
