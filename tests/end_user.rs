@@ -5,6 +5,7 @@ use midsession::{EndUser, EndUserError, EndUserField, limits};
 use proptest::prelude::*;
 use validator::ValidateEmail;
 
+use crate::model::is_email;
 use crate::support::{assert_answer, end_user, link_new_chat};
 
 const FIELDS: [EndUserField; 4] =
@@ -30,13 +31,13 @@ fn set(field: EndUserField, text: &str) -> Result<Option<String>, EndUserError> 
 
 /// That `text` is accepted by the type, by a request and by deserialisation alike, or by none of them.
 #[track_caller]
-fn assert_acceptable(field: EndUserField, text: &str, acceptable: bool) {
+pub fn assert_acceptable(field: EndUserField, text: &str, acceptable: bool, reason: &str) {
     let expected = if acceptable { Ok(Some(text.to_owned())) } else { Err(EndUserError::Invalid(field)) };
-    assert_eq!(set(field, text), expected, "{field} {text:?}");
+    assert_eq!(set(field, text), expected, "{field} {text:?}: {reason}");
     let mut body = serde_json::json!({"identifier": "id-1"});
     body[field.to_string()] = text.into();
     let body = body.to_string();
-    assert_eq!(serde_json::from_str::<EndUser>(&body).is_ok(), acceptable, "{body}");
+    assert_eq!(serde_json::from_str::<EndUser>(&body).is_ok(), acceptable, "{body}: {reason}");
     let (status, message) =
         if acceptable { (202, "accepted".into()) } else { (400, format!("param is invalid: {field}")) };
     assert_answer(&link_new_chat(&body), status, &message);
@@ -47,10 +48,10 @@ fn identifier_and_name_take_255_characters_of_any_width() {
     assert_eq!((limits::IDENTIFIER_MAX_CHARS, limits::NAME_MAX_CHARS), (255, 255));
     for field in [EndUserField::Identifier, EndUserField::Name] {
         for character in ["a", "é", "漢", "🙂"] {
-            assert_acceptable(field, &character.repeat(255), true);
-            assert_acceptable(field, &character.repeat(256), false);
+            assert_acceptable(field, &character.repeat(255), true, "at most 255 characters");
+            assert_acceptable(field, &character.repeat(256), false, "more than 255 characters");
         }
-        assert_acceptable(field, &"🙂".repeat(100_000), false);
+        assert_acceptable(field, &"🙂".repeat(100_000), false, "more than 255 characters");
     }
 }
 
@@ -63,27 +64,27 @@ fn email_takes_254_characters() {
         let rest = length - user.len() - 1 - labels.len();
         format!("{user}@{labels}{}", "d".repeat(rest))
     };
-    assert_acceptable(EndUserField::Email, &address(254), true);
+    assert_acceptable(EndUserField::Email, &address(254), true, "at most 254 characters");
     assert!(address(255).validate_email(), "the limit is ours, not validator's");
-    assert_acceptable(EndUserField::Email, &address(255), false);
+    assert_acceptable(EndUserField::Email, &address(255), false, "more than 254 characters");
     // An international domain: more bytes than characters.
     let long = |labels: usize| format!("{}@{}de", "u".repeat(64), "é.".repeat(labels));
     assert!(long(60).len() < 254 && long(60).chars().count() < 254);
-    assert_acceptable(EndUserField::Email, &long(60), true);
+    assert_acceptable(EndUserField::Email, &long(60), true, "at most 254 characters");
 }
 
 #[test]
 fn phone_takes_64_characters_with_at_least_one_digit_of_any_script() {
     assert_eq!(limits::PHONE_MAX_CHARS, 64);
     for filler in ["-", "1", "٤", "🙂"] {
-        assert_acceptable(EndUserField::Phone, &format!("1{}", filler.repeat(63)), true);
-        assert_acceptable(EndUserField::Phone, &format!("1{}", filler.repeat(64)), false);
+        assert_acceptable(EndUserField::Phone, &format!("1{}", filler.repeat(63)), true, "at most 64 characters");
+        assert_acceptable(EndUserField::Phone, &format!("1{}", filler.repeat(64)), false, "more than 64 characters");
     }
     for phone in ["123-456-7890", "+49 (0)30 1234", "ext. 7", "0", "٤٢", "०", "Ⅶ", "½"] {
-        assert_acceptable(EndUserField::Phone, phone, true);
+        assert_acceptable(EndUserField::Phone, phone, true, "a digit");
     }
     for phone in ["-", "none", "ext.", "🙂", "é"] {
-        assert_acceptable(EndUserField::Phone, phone, false);
+        assert_acceptable(EndUserField::Phone, phone, false, "no digit");
     }
 }
 
@@ -92,33 +93,16 @@ fn no_field_takes_control_characters() {
     for field in FIELDS {
         for control in ['\0', '\u{1f}', '\n', '\u{7f}', '\u{80}', '\u{9f}'] {
             for text in [format!("1{control}@b.c"), format!("{control}1@b.c"), format!("1@b.c{control}")] {
-                assert_acceptable(field, &text, false);
+                assert_acceptable(field, &text, false, "a control character");
             }
         }
     }
-    assert_acceptable(EndUserField::Name, "a\u{200b}\u{ad}\u{a0}\u{202e}b", true);
-}
-
-#[test]
-fn email_follows_validators_rule() {
-    let addresses = [
-        ("johndoe@example.com", true),
-        ("a@[127.0.0.1]", true),
-        ("a@[::1]", true),
-        ("ü@example.com", false),
-        ("a@bücher.example", true),
-        ("a@b", true),
-        ("@b", false),
-        ("a@", false),
-        ("a@b.", false),
-        ("a b@c", false),
-        ("a@-b", false),
-        ("a@b@c", false),
-        ("abc", false),
-    ];
-    for (address, acceptable) in addresses {
-        assert_acceptable(EndUserField::Email, address, acceptable);
-    }
+    assert_acceptable(
+        EndUserField::Name,
+        "a\u{200b}\u{ad}\u{a0}\u{202e}b",
+        true,
+        "format characters are no control characters",
+    );
 }
 
 #[test]
@@ -195,9 +179,9 @@ proptest! {
         if !blank {
             let acceptable = text.chars().count() <= field.max_chars()
                 && !text.chars().any(char::is_control)
-                && (field != EndUserField::Email || text.validate_email())
+                && (field != EndUserField::Email || is_email(&text))
                 && (field != EndUserField::Phone || text.chars().any(char::is_numeric));
-            assert_acceptable(field, &text, acceptable);
+            assert_acceptable(field, &text, acceptable, "any text");
         }
     }
 

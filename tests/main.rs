@@ -14,6 +14,7 @@ mod decision_table;
 mod delivered_twice;
 mod duplicate_interval;
 mod duplicate_policy;
+mod email;
 mod end_user;
 mod endpoint;
 mod erasure;

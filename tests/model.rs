@@ -106,11 +106,22 @@ fn asked(request: &LinkRequest<'_>) -> [(&'static str, Value); 4] {
 /// Whether a request must not set the field to the value.
 fn bad(field: &str, value: &Value) -> bool {
     let right_kind = match (field, value) {
-        ("email", Value::Text(text)) => text.validate_email(),
+        ("email", Value::Text(text)) => is_email(text),
         ("phone", Value::Text(text)) => text.chars().filter(|character| character.is_numeric()).count() > 0,
         _ => true,
     };
     unreadable(field, value) || !right_kind
+}
+
+/// validator's rule; but a bracket, also one that an international domain's encoding makes, may stand only around an IP
+/// address that is the whole domain.
+pub fn is_email(text: &str) -> bool {
+    if !text.contains(['[', ']', '［', '］', '﹇', '﹈']) {
+        return text.validate_email();
+    }
+    let Some((user, domain)) = text.split_once('@') else { return false };
+    let address = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    format!("{user}@b").validate_email() && address.is_some_and(|address| address.parse::<std::net::IpAddr>().is_ok())
 }
 
 /// Whether a stored field must not have the value.
