@@ -56,6 +56,35 @@ fn every_field_reads_anything_else_that_is_no_string_as_not_text() {
     }
 }
 
+/// The gate runs this with and without `serde_json/arbitrary_precision`: what is decided must not depend on it.
+#[test]
+fn a_number_that_no_64_bit_float_holds_is_an_error_where_it_is_read_and_nowhere_else() {
+    for number in ["1e999", "-1e999", "1e309", &format!("{}.5", "9".repeat(400))] {
+        for name in FIELDS {
+            let body = format!("{{\"{name}\":{number}}}");
+            let error = serde_json::from_str::<LinkRequest>(&body).unwrap_err().to_string();
+            assert!(error.starts_with("number out of range"), "{body}: {error}");
+            for inside in [format!("[{number}]"), format!("{{\"a\":{number}}}"), format!("[null,{{\"a\":[{number}]}}]")]
+            {
+                let body = format!("{{\"{name}\":{inside}}}");
+                let request: LinkRequest = serde_json::from_str(&body).unwrap();
+                assert_eq!(*field(&request, name), Param::NotText, "{body}");
+            }
+        }
+        for unknown in [number.to_owned(), format!("[{number}]"), format!("{{\"a\":{number}}}")] {
+            let body = format!("{{\"identifier\":\"id-1\",\"x\":{unknown}}}");
+            assert!(!serde_json::from_str::<LinkRequest>(&body).unwrap().identifier.is_blank(), "{body}");
+        }
+    }
+    for number in ["1e308", "-1.7976931348623157e308", "1e-999", "18446744073709551616", &"9".repeat(300)] {
+        for name in FIELDS {
+            let body = format!("{{\"{name}\":{number}}}");
+            let request: LinkRequest = serde_json::from_str(&body).unwrap();
+            assert_eq!(*field(&request, name), Param::NotText, "{body}");
+        }
+    }
+}
+
 #[test]
 fn a_body_that_is_no_object_names_no_params() {
     for body in [
