@@ -48,6 +48,10 @@ mod stored;
 mod string_enum;
 #[cfg(any(feature = "arbitrary", feature = "conformance", feature = "proptest"))]
 pub mod testing;
+// Examples for the compiler alone; the documentation shows them in `Session`'s own words.
+#[cfg(doctest)]
+#[doc = include_str!("typestate.md")]
+mod typestate {}
 // Pages of the documentation, without items.
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("calling.md")]
