@@ -47,7 +47,7 @@ fn no_control_characters(text: &str) -> Result<(), ValidationError> {
 }
 
 fn has_digit(text: &str) -> Result<(), ValidationError> {
-    if text.chars().any(|c| c.is_ascii_digit()) { Ok(()) } else { Err(ValidationError::new("digit")) }
+    if text.chars().any(char::is_numeric) { Ok(()) } else { Err(ValidationError::new("digit")) }
 }
 
 #[derive(Deserialize)]
