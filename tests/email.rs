@@ -11,9 +11,8 @@ fn these_are_addresses() {
     for (address, reason) in GOOD {
         assert_acceptable(EndUserField::Email, address, true, reason);
     }
-    for (length, reason) in [(64, "the user part has at most 64 bytes")] {
-        assert_acceptable(EndUserField::Email, &format!("{}@example.com", "u".repeat(length)), true, reason);
-    }
+    let longest_user = "u".repeat(64);
+    assert_acceptable(EndUserField::Email, &format!("{longest_user}@example.com"), true, "user part of 64 bytes");
     assert_acceptable(EndUserField::Email, &format!("a@{}.com", "l".repeat(63)), true, "a label has at most 63 bytes");
 }
 
