@@ -173,7 +173,7 @@ impl<'a> EndUserFields<'a> {
         let Self { identifier, name, email, phone } = self;
         let mut end = 0_u16;
         let ends = [identifier, name, email].map(|field| {
-            // This never saturates: four fields of the greatest length, in characters of four bytes, are 3,312 bytes.
+            // This never saturates: four fields of the maximum length, in characters of four bytes, are 3,312 bytes.
             end = end.saturating_add(u16::try_from(field.len()).unwrap_or(u16::MAX));
             end
         });
@@ -215,7 +215,7 @@ pub enum EndUserField {
 string_enum!(EndUserField as "field": Identifier = "identifier", Name = "name", Email = "email", Phone = "phone");
 
 impl EndUserField {
-    /// The greatest length of the field in characters, from [`limits`].
+    /// The maximum length of the field in characters, from [`limits`].
     ///
     /// ```
     /// assert_eq!(midsession::EndUserField::Phone.max_chars(), 64);

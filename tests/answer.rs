@@ -111,7 +111,7 @@ fn a_wait_beside_another_answer_changes_nothing() {
 }
 
 #[test]
-fn a_known_body_with_another_status_is_no_answer_of_the_contract() {
+fn a_known_body_with_another_status_is_not_an_answer_of_the_contract() {
     let answers = refusals(Duration::from_secs(1)).into_iter().map(Answer::from).chain([Answer::ACCEPTED]);
     for answer in answers {
         for status in (0..1000).filter(|status| *status != answer.status) {
@@ -121,7 +121,7 @@ fn a_known_body_with_another_status_is_no_answer_of_the_contract() {
 }
 
 #[test]
-fn a_known_status_with_another_body_is_no_answer_of_the_contract() {
+fn a_known_status_with_another_body_is_not_an_answer_of_the_contract() {
     for body in [
         &b""[..],
         b"accepted",
@@ -145,7 +145,7 @@ fn a_known_status_with_another_body_is_no_answer_of_the_contract() {
 
 proptest! {
     #[test]
-    fn an_answer_with_one_other_byte_is_no_answer_of_the_contract(
+    fn an_answer_with_one_other_byte_is_not_an_answer_of_the_contract(
         of in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), other in 1_u8..,
     ) {
         let refusals = refusals(Duration::from_secs(1));

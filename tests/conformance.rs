@@ -48,7 +48,7 @@ fn an_honest_transport_without_http_passes() {
 }
 
 #[test]
-fn what_is_no_case_of_the_contract_has_no_request() {
+fn what_is_not_a_case_of_the_contract_has_no_request() {
     // Some of them would make one: the answer is the transport's all the same.
     let mut would_make_one = 0;
     for case in cases().unwrap().iter().filter(|case| case.kind != Kind::Contract) {

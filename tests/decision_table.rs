@@ -144,7 +144,7 @@ fn an_unknown_session_is_not_found() {
 }
 
 #[test]
-fn a_comm_type_that_is_no_text_or_not_spelt_exactly_is_not_found() {
+fn a_comm_type_that_is_not_text_or_not_spelt_exactly_is_not_found() {
     let comm_types = [
         Param::NotText,
         "Call".into(),

@@ -17,7 +17,7 @@ fn these_are_addresses() {
 }
 
 #[test]
-fn these_are_no_addresses() {
+fn these_are_not_addresses() {
     for (address, reason) in BAD {
         assert_acceptable(EndUserField::Email, address, false, reason);
     }
@@ -28,7 +28,7 @@ fn these_are_no_addresses() {
 
 /// `validator` 0.21 takes each of these, since a literal stands at the end of the domain.
 #[test]
-fn text_before_an_address_literal_makes_it_no_address() {
+fn text_before_an_address_literal_makes_it_invalid() {
     for literal in ["[127.0.0.1]", "[::1]", "[2001:db8::1]"] {
         for text in [
             "<b>any text</b> ",
@@ -55,7 +55,7 @@ fn text_before_an_address_literal_makes_it_no_address() {
 
 /// IDN maps full-width forms to ASCII: what was no literal becomes one, after the check.
 #[test]
-fn brackets_that_only_the_encoding_makes_are_no_literal() {
+fn brackets_that_only_the_encoding_makes_are_not_a_literal() {
     for (open, close) in [("［", "］"), ("﹇", "﹈"), ("[", "］"), ("［", "]"), ("\u{ad}[", "]")] {
         for address in ["127.0.0.1", "１２７.0.0.1", "127。0。0。1", "::1"] {
             let text = format!("a@{open}{address}{close}");
@@ -143,7 +143,7 @@ const BAD: &[(&str, &str)] = &[
     ("(comment)test@iana.org", "a comment"),
     ("test@(comment)iana.org", "a comment"),
     ("test@iana.org(comment)", "a comment"),
-    ("test@[iana.org]", "a literal that is no IP address"),
+    ("test@[iana.org]", "a literal that is not an IP address"),
     ("ü@example.com", "the user part is ASCII"),
     ("а@example.com", "the user part is ASCII (this is a Cyrillic letter)"),
     ("a@é..com", "an empty label in an international domain"),
@@ -183,7 +183,7 @@ const BAD: &[(&str, &str)] = &[
     ("a@[1111:2222:3333:4444:5555:6666:7777:8888:9999]", "nine groups"),
     ("a@[1::2::3]", "two gaps"),
     ("a@[::12345]", "a group of five digits"),
-    ("a@[::g]", "a letter that is no digit"),
+    ("a@[::g]", "a letter that is not a hexadecimal digit"),
     ("a@[::1.2.3]", "half an IPv4 address at the end"),
     ("a@[١٢٧.0.0.1]", "digits of another script"),
 ];

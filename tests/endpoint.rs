@@ -19,14 +19,14 @@ fn the_published_paths_are_endpoints() {
 }
 
 #[test]
-fn any_other_segment_is_no_comm_type_not_even_the_singular() {
+fn any_other_segment_is_not_a_comm_type_not_even_the_singular() {
     for segment in ["emails", "call", "chat", "Chats", "chat%73", "%20", " ", "chats "] {
         assert_parsed(&format!("/apps/api/v1/{segment}/42/end_user"), None, "42");
     }
 }
 
 #[test]
-fn an_empty_segment_is_no_comm_type() {
+fn an_empty_segment_is_not_a_comm_type() {
     assert_parsed("/apps/api/v1//42/end_user", None, "42");
 }
 
@@ -75,7 +75,7 @@ fn a_session_id_is_1_to_255_unreserved_characters() {
 }
 
 #[test]
-fn other_paths_are_no_endpoints() {
+fn other_paths_are_not_endpoints() {
     let paths = [
         "",
         "/",

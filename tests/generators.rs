@@ -211,7 +211,7 @@ fn near_people_and_near_fields_come_up_in_situations_and_in_histories() {
 }
 
 #[test]
-fn bodies_come_up_that_are_requests_and_that_are_none() {
+fn bodies_come_up_that_are_requests_and_that_are_not() {
     for bodies in [sample(strategies::body()), from_bytes(midsession::testing::arbitrary_body)] {
         let (requests, others): (Vec<_>, Vec<_>) =
             bodies.iter().partition(|body| serde_json::from_str::<LinkRequest>(body).is_ok());
@@ -315,7 +315,7 @@ fn addresses_are_of_many_letters_and_reach_the_limit_of_either_part() {
 }
 
 #[test]
-fn paths_come_up_that_are_endpoints_and_that_are_none() {
+fn paths_come_up_that_are_endpoints_and_that_are_not() {
     let paths = sample(strategies::path());
     let (endpoints, others): (Vec<_>, Vec<_>) = paths.iter().partition(|path| Endpoint::parse(path).is_some());
     assert!(endpoints.len() > 100 && others.len() > 100);

@@ -105,13 +105,13 @@ fn a_store_must_still_have_the_revision_that_was_decided_on() {
 }
 
 #[test]
-fn what_is_no_link_leaves_the_revision_alone() {
+fn what_is_not_a_link_leaves_the_revision_alone() {
     let session = Session::start(CommType::Chat).with_end_user(john()).with_crm_support(CrmSupport::Unsupported);
     assert_eq!((session.revision(), session.last_linked_at()), (0, None));
 }
 
 #[test]
-fn the_revision_after_the_greatest_is_another_one() {
+fn the_revision_after_the_maximum_is_another_one() {
     let stored = r#"{"state":"active","comm_type":"chat","crm_support":"supported","revision":18446744073709551615}"#;
     let session: AnySession = serde_json::from_str(stored).unwrap();
     assert_eq!(session.revision(), u64::MAX);

@@ -186,7 +186,7 @@ fn the_example_gives_up_after_16_lost_races_and_passes_on_the_databases_error() 
 }
 
 #[test]
-fn the_example_answers_what_has_no_session_and_what_is_not_json() {
+fn the_example_answers_an_unknown_session_and_what_is_not_json() {
     let row = anonymous_chat();
     let not_found = (404, r#"{"message":"Not Found"}"#, None);
     assert_eq!(post(&row, "/apps/api/v1/chats/42", BODY), not_found);

@@ -28,7 +28,7 @@ fn every_field_reads_every_blank_as_blank() {
 }
 
 #[test]
-fn every_field_reads_anything_else_that_is_no_string_as_not_text() {
+fn every_field_reads_anything_else_that_is_not_a_string_as_not_text() {
     let values = [
         "0",
         "-1",
@@ -86,7 +86,7 @@ fn a_number_that_no_64_bit_float_holds_is_an_error_where_it_is_read_and_nowhere_
 }
 
 #[test]
-fn a_body_that_is_no_object_names_no_params() {
+fn a_body_that_is_not_an_object_names_no_params() {
     for body in [
         "[]",
         "null",
@@ -130,7 +130,7 @@ fn a_known_field_given_twice_is_refused_even_with_the_same_value_or_an_escaped_n
 }
 
 #[test]
-fn bytes_that_are_no_json_are_an_error() {
+fn bytes_that_are_not_json_are_an_error() {
     for body in [
         &b""[..],
         b"{",

@@ -206,7 +206,7 @@ fn an_active_session_with_an_end_is_refused() {
 }
 
 #[test]
-fn a_record_that_is_no_object_is_refused() {
+fn a_record_that_is_not_an_object_is_refused() {
     for record in ["null", "7", "\"active\"", "[]", "[\"active\",\"chat\",\"supported\",null,null,null,0]"] {
         assert_refused(record, "`state` is missing from the stored session");
     }

@@ -47,7 +47,7 @@
 //!
 //! # Three kinds of cases
 //! - [`Kind::Contract`]: the contract says what the answer is, and every byte of it counts.
-//! - [`Kind::Transport`]: bytes that are no JSON, a field given twice, a path that is no [`Endpoint`], a
+//! - [`Kind::Transport`]: bytes that are not JSON, a field given twice, a path that is not an [`Endpoint`], a
 //!   method other than POST. The answer is the transport's own, of a status that the case allows, and nothing is stored.
 //! - [`Kind::Either`]: the transport may answer by the contract, or refuse by itself and store nothing.
 //!
