@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -24,8 +24,8 @@ async fn a_backup_under_load_is_one_state_and_a_server_restored_from_it_goes_on(
         linked.push(id);
     }
     let load = Load::start(&client).await;
-    let copy = site.folder.path().join("copy of all.db");
-    let backed_up = tokio::task::block_in_place(|| back_up(&site, &copy));
+    let copy = site.folder.path().join("copy.db");
+    let backed_up = tokio::task::block_in_place(|| run_block(&site, "midsession-server backup"));
     assert_eq!(String::from_utf8_lossy(&backed_up.stdout), "copied 36 sessions\n", "{backed_up:?}");
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(load.settle(&client).await > 0, "there was no load");
@@ -36,14 +36,11 @@ async fn a_backup_under_load_is_one_state_and_a_server_restored_from_it_goes_on(
         said,
         "midsession-server: cannot open the database: the file of the backup is already there: name another\n"
     );
-    assert_eq!(names(site.folder.path(), "copy"), ["copy of all.db"]);
+    assert_eq!(names(site.folder.path(), "copy"), ["copy.db"]);
 
     // The machine is lost, and what is left of its files is not in the way.
     server.kill();
-    for companion in ["db", "db-wal", "db-shm"] {
-        fs::remove_file(site.sqlite_path().with_extension(companion)).unwrap();
-    }
-    fs::rename(&copy, site.sqlite_path()).unwrap();
+    assert!(run_block(&site, "rm -f midsession.db").status.success());
     let server = site.server("0s");
     let client = server.client();
     for (number, id) in linked.iter().enumerate() {
@@ -146,6 +143,18 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_mins(1), "not in time: {what}");
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// The block of the README that begins so, as it stands but for the name of the database.
+fn run_block(site: &Site, beginning: &str) -> Output {
+    let blocks = include_str!("../README.md").split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let block = blocks.into_iter().find(|block| block.starts_with(beginning)).unwrap();
+    let binary = command().get_program().to_owned();
+    let folder = Path::new(&binary).parent().unwrap().display().to_string();
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", &block.replace("midsession.db", "sessions.db")]).current_dir(site.folder.path());
+    shell.env("PATH", format!("{folder}:/usr/bin:/bin")).env("MIDSESSION_DATABASE_URL", site.url());
+    shell.output().unwrap()
 }
 
 fn back_up(site: &Site, to: &Path) -> Output {

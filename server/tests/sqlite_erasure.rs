@@ -140,6 +140,64 @@ async fn a_file_of_an_earlier_version_is_free_of_what_was_erased_from_its_first_
     assert_whole(&site);
 }
 
+/// It prints how many links a file takes a second with this schema and overwriting, beside one without either, in turns.
+/// `MIDSESSION_COST_LINKS` says how many links a round has.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_overwriting_costs_a_link_is_measured_side_by_side() {
+    let links = std::env::var("MIDSESSION_COST_LINKS").map_or(640, |links| links.parse().unwrap());
+    let (plain, now) = (Site::sqlite(), Site::sqlite());
+    earlier_version(&plain);
+    Sqlite::open(&now.url(), Duration::from_secs(2)).await.unwrap().close().await;
+    let (mut plain, mut now) = (plain.sqlite_file(), now.sqlite_file());
+    for (file, secure) in [(&mut plain, false), (&mut now, true)] {
+        file.pragma_update(None, "synchronous", "FULL").unwrap();
+        file.pragma_update(None, "wal_autocheckpoint", 16_384).unwrap();
+        file.pragma_update(None, "secure_delete", secure).unwrap();
+        let insert = "INSERT OR REPLACE INTO sessions (id, revision, record) VALUES (?1, 0, ?2)";
+        let transaction = file.transaction().unwrap();
+        for number in 0..10_000 {
+            transaction.prepare_cached(insert).unwrap().execute((format!("load-{number}"), active(0, number))).unwrap();
+        }
+        transaction.commit().unwrap();
+    }
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for round in 1..=5 {
+        before.push(links_a_second(&mut plain, links, round));
+        after.push(links_a_second(&mut now, links, round));
+    }
+    let median = |rates: &mut Vec<f64>| {
+        rates.sort_by(f64::total_cmp);
+        rates[2]
+    };
+    let (before, after) = (median(&mut before), median(&mut after));
+    println!("links/s in transactions of 64: {before:.0} without, {after:.0} with, ratio {:.2}", after / before);
+}
+
+fn links_a_second(file: &mut Connection, links: usize, round: usize) -> f64 {
+    let mut random = fastrand::Rng::with_seed(round as u64);
+    let started = Instant::now();
+    for _ in 0..links.div_ceil(64) {
+        let transaction = file.transaction().unwrap();
+        for _ in 0..64 {
+            let number = random.usize(0..10_000);
+            let update = "UPDATE sessions SET revision = revision + 1, record = ?2 WHERE id = ?1";
+            let rows = (format!("load-{number}"), active(round, random.usize(..)));
+            assert_eq!(transaction.prepare_cached(update).unwrap().execute(rows).unwrap(), 1);
+        }
+        transaction.commit().unwrap();
+    }
+    f64::from(u32::try_from(links).unwrap()) / started.elapsed().as_secs_f64()
+}
+
+fn active(revision: usize, person: usize) -> String {
+    let record = json!({
+        "state": "active", "comm_type": "chat", "crm_support": "supported", "revision": revision,
+        "end_user": { "identifier": format!("person-{person}"), "name": "John Doe", "email": "johndoe@example.com" },
+        "last_linked_at": "2026-11-22T12:00:00.123456789Z",
+    });
+    record.to_string()
+}
+
 /// As the first release wrote and erased.
 fn earlier_version(site: &Site) {
     let file = site.sqlite_file();
