@@ -155,6 +155,9 @@ struct Flags {
     /// How long a client may leave an answer unread
     #[arg(long, env = "MIDSESSION_WRITE_TIMEOUT", default_value = "10s", value_parser = timeout)]
     write_timeout: Duration,
+    /// How long a server that is told to stop still takes connections, while it tells clients to go elsewhere
+    #[arg(long, env = "MIDSESSION_DRAIN", default_value = "5s", value_parser = drain)]
+    drain: Duration,
 }
 
 impl Config {
@@ -188,6 +191,7 @@ impl Config {
             idle: flags.idle_timeout,
             head: flags.head_timeout,
             write: flags.write_timeout,
+            drain: flags.drain,
         };
         Ok(Self {
             task,
@@ -246,6 +250,14 @@ fn connections(asked: Option<usize>) -> Result<usize, String> {
 fn without_empty_variable(flag: Arg) -> Arg {
     let is_empty = flag.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
     if is_empty { flag.env(Resettable::Reset) } else { flag }
+}
+
+/// None at all is a server that closes its listener at once.
+fn drain(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        _ => timeout(text),
+    }
 }
 
 /// How long something may take. None at all would be a server that answers nothing.

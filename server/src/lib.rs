@@ -18,6 +18,7 @@
 //! | `engines` | the stores: `sqlite`, `postgres`, `redis` |
 //! | `retention` | the erasure in bulk, which needs a store that can list its ids |
 //! | `detach` | work that goes on when no one waits for it |
+//! | `stopping` | what a request is told while the server is stopping |
 //! | `metrics` | the names of what is counted |
 //! | `store` | what a database must offer |
 //!
@@ -103,6 +104,7 @@ mod log;
 pub mod metrics;
 mod net;
 mod retention;
+mod stopping;
 mod store;
 
 pub use batch::{Caller, Clock, Command, Limits, Outcome, Sessions, SubmitError};
@@ -119,6 +121,7 @@ pub use http::{App, TOKEN_MIN_CHARS, Token, TokenError, TokenFile, TokenFileErro
 pub use log::Log;
 pub use net::{ConnectionLimits, serve};
 pub use retention::{EndedSession, EraseReport, Purgeable, purge};
+pub use stopping::Stopping;
 pub use store::{
     ConditionalWrite, PROBE_ID, ReadOutcome, SessionChange, Store, StoreError, UnreadableRecord, WriteOutcome,
 };

@@ -30,10 +30,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long the database may take over each of the last two parts of a stop.
+const STOP_TIME: Duration = Duration::from_millis(2500);
+
+fn main() -> ExitCode {
     let log = Log::start();
-    match run(&log).await {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("midsession-server: cannot start its threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ran = runtime.block_on(run(&log));
+    // A thread that blocks, such as one that looks up a host's name, must not hold up the stop.
+    runtime.shutdown_background();
+    match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("midsession-server: {}", error.to_string().replace('\n', " "));
@@ -132,7 +144,7 @@ async fn run_on_sqlite(
         // It writes one batch at a time.
         _ => serve_from(store.clone(), "sqlite", 1, config, tokens, listener, shutdown).await?,
     }
-    store.close().await;
+    in_time(store.close()).await;
     Ok(())
 }
 
@@ -191,9 +203,16 @@ async fn serve_from<S: Store>(
     // Whoever started it may not care to read on.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     serve(listener, router(app), config.connections, shutdown).await;
-    sessions.stop().await;
+    in_time(sessions.stop()).await;
     tracing::info!(seconds = started.elapsed().as_secs(), "stopped");
     Ok(())
+}
+
+/// The last part of a stop, which a database that does not answer must not draw out.
+async fn in_time(part: impl Future<Output = ()>) {
+    if tokio::time::timeout(STOP_TIME, part).await.is_err() {
+        tracing::warn!("gave up on the database: what it was asked last is not known to be done");
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, String> {

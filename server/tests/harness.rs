@@ -169,6 +169,8 @@ pub fn command() -> Command {
     for flag in ["LISTEN", "DATABASE_URL", "INTERVAL", "SCOPE", "TOKEN", "TOKEN_FILE", "METRICS_LISTEN"] {
         command.env_remove(format!("MIDSESSION_{flag}"));
     }
+    // No one balances a load here, but in the tests of the drain.
+    command.env("MIDSESSION_DRAIN", "0s");
     command
 }
 

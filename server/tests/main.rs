@@ -3,6 +3,7 @@
 mod batching;
 mod conformance;
 mod docs_page;
+mod drain;
 mod faults;
 mod harness;
 mod hostile;

@@ -16,7 +16,8 @@ use super::reply::Reply;
 use super::schema::{
     BodyResponses, CommTypeParam, CommonResponses, LinkBody, Message, NewSession, Record, SessionParams, Started,
 };
-use crate::batch::{Caller, Command, Outcome};
+use crate::batch::{Caller, Command, Outcome, SubmitError};
+use crate::stopping::Stopping;
 use crate::store::Store;
 
 type Shared<S> = State<Arc<App<S>>>;
@@ -180,7 +181,13 @@ pub(crate) async fn live() -> Reply {
         (status = 503, description = "It does not, or not in time", body = Message),
     )
 )]
-pub(crate) async fn ready<S: Store>(State(readiness): State<Arc<Readiness<S>>>) -> Result<Reply, Reply> {
+pub(crate) async fn ready<S: Store>(
+    stopping: Option<Extension<Stopping>>,
+    State(readiness): State<Arc<Readiness<S>>>,
+) -> Result<Reply, Reply> {
+    if stopping.is_some() {
+        return Err(SubmitError::Stopping.into());
+    }
     readiness.ask().await?;
     Ok(Reply::HEALTHY)
 }
@@ -196,6 +203,9 @@ pub(crate) async fn ready<S: Store>(State(readiness): State<Arc<Readiness<S>>>) 
         (status = 503, description = "It does not, or not in time", body = Message),
     )
 )]
-pub(crate) async fn health<S: Store>(readiness: State<Arc<Readiness<S>>>) -> Result<Reply, Reply> {
-    ready(readiness).await
+pub(crate) async fn health<S: Store>(
+    stopping: Option<Extension<Stopping>>,
+    readiness: State<Arc<Readiness<S>>>,
+) -> Result<Reply, Reply> {
+    ready(stopping, readiness).await
 }

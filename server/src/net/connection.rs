@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,9 +18,21 @@ const DRAIN_MAX_BYTES: usize = 1024 * 1024;
 /// How long it is waited for more of that.
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
+/// How long a request may still come on an idle connection that the server is about to close: what the kernel has already may
+/// not have been noticed yet.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+/// The same for a connection that has had no request yet: its client has just connected.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
+
 /// Where a connection is between two requests. Its service sets it, and its socket reads it: hyper tells neither.
 #[derive(Clone, Default)]
-pub(crate) struct Phase(Arc<AtomicU8>);
+pub(crate) struct Phase(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    phase: AtomicU8,
+    closes: AtomicBool,
+}
 
 impl Phase {
     /// The next request's head has not come yet, or not all of it.
@@ -31,20 +43,25 @@ impl Phase {
     const ANSWERED: u8 = 2;
 
     pub(crate) fn handling(&self) {
-        self.0.store(Self::HANDLING, Ordering::Relaxed);
+        self.0.phase.store(Self::HANDLING, Ordering::Relaxed);
     }
 
     pub(crate) fn answered(&self) {
-        self.0.store(Self::ANSWERED, Ordering::Relaxed);
+        self.0.phase.store(Self::ANSWERED, Ordering::Relaxed);
+    }
+
+    /// The server stops: from its next read on, the connection ends if no request comes. Whoever holds it has it read.
+    pub(super) fn close_when_idle(&self) {
+        self.0.closes.store(true, Ordering::Relaxed);
     }
 
     /// Whether the answer was there, and so is sent now.
     fn sent(&self) -> bool {
-        self.0.compare_exchange(Self::ANSWERED, Self::WAITING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.0.phase.compare_exchange(Self::ANSWERED, Self::WAITING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     fn is_waiting(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Self::WAITING
+        self.0.phase.load(Ordering::Relaxed) == Self::WAITING
     }
 }
 
@@ -65,13 +82,29 @@ pub(crate) struct Connection<IO> {
     limits: ConnectionLimits,
     reading: Timer,
     head_began: bool,
+    /// Whether it is closed once it is idle.
+    closes: bool,
+    /// Whether it has sent an answer.
+    used: bool,
     writing: Timer,
 }
 
 impl<IO> Connection<IO> {
     pub(crate) fn new(io: IO, phase: Phase, limits: ConnectionLimits) -> Self {
         let (reading, writing) = (Timer::default(), Timer::default());
-        Self { io, refusal: None, drain: DRAIN_MAX_BYTES, phase, limits, reading, head_began: false, writing }
+        let (head_began, closes, used) = (false, false, false);
+        Self { io, refusal: None, drain: DRAIN_MAX_BYTES, phase, limits, reading, head_began, closes, used, writing }
+    }
+
+    /// No byte of the next request is there. Ready: it has no more time, and ends, as if the client had closed it.
+    fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.phase.0.closes.load(Ordering::Relaxed) {
+            return self.reading.poll(context, self.limits.idle).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        if !std::mem::replace(&mut self.closes, true) {
+            self.reading.stop();
+        }
+        self.reading.poll(context, if self.used { LAST_LOOK } else { FIRST_REQUEST }).map(Ok)
     }
 
     /// What a write came to; time runs while it is pending.
@@ -148,11 +181,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
             return poll;
         }
         match poll {
-            Poll::Pending => {
-                let time = if this.head_began { this.limits.head } else { this.limits.idle };
-                ready!(this.reading.poll(context, time));
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            Poll::Pending if this.head_began => {
+                this.reading.poll(context, this.limits.head).map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
+            Poll::Pending => this.poll_idle(context),
             Poll::Ready(_) => {
                 if buffer.filled().len() > before && !this.head_began {
                     this.head_began = true;
@@ -185,7 +217,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
         ready!(this.poll_refusal(context))?;
         let poll = Pin::new(&mut this.io).poll_flush(context);
         if poll.is_ready() && this.phase.sent() {
-            this.head_began = false;
+            (this.head_began, this.used) = (false, true);
             this.reading.stop();
         }
         this.written(context, poll)
@@ -239,6 +271,7 @@ mod tests {
         idle: Duration::from_secs(75),
         head: Duration::from_secs(10),
         write: Duration::from_secs(10),
+        drain: Duration::ZERO,
     };
 
     #[tokio::test(start_paused = true)]
@@ -268,6 +301,27 @@ mod tests {
         server.flush().await.unwrap();
         assert!(timeout(Duration::from_secs(74), server.read_u8()).await.is_err());
         assert!(timeout(Duration::from_secs(2), server.read_u8()).await.is_ok(), "idle again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_to_close_still_takes_the_request_that_is_there() {
+        let (mut client, server) = duplex(64);
+        let phase = Phase::default();
+        let mut server = Connection::new(server, phase.clone(), LIMITS);
+        assert!(timeout(Duration::from_secs(1), server.read_u8()).await.is_err(), "it waits for its first request");
+        phase.close_when_idle();
+        client.write_all(b"G").await.unwrap();
+        assert_eq!(server.read_u8().await.unwrap(), b'G');
+        phase.handling();
+        phase.answered();
+        server.flush().await.unwrap();
+        assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0, "it ends without an error");
+
+        let (_client, server) = duplex(64);
+        let mut server = Connection::new(server, phase.clone(), LIMITS);
+        let began = Instant::now();
+        assert_eq!(server.read(&mut [0; 1]).await.unwrap(), 0);
+        assert_eq!(began.elapsed().as_secs(), 2, "who has just connected has longer");
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,12 +12,15 @@ pub struct ConnectionLimits {
     pub head: Duration,
     /// How long a client may leave an answer unread.
     pub write: Duration,
+    /// How long a server that is told to stop still takes connections, and tells clients to go elsewhere. It is best longer
+    /// than it takes who balances the load to notice.
+    pub drain: Duration,
 }
 
 impl Default for ConnectionLimits {
-    /// 512 connections, 75 s idle, 10 s for a head, 10 s for an answer.
+    /// 512 connections, 75 s idle, 10 s for a head, 10 s for an answer, and no drain.
     fn default() -> Self {
         let (idle, head, write) = (Duration::from_secs(75), Duration::from_secs(10), Duration::from_secs(10));
-        Self { connections: 512, idle, head, write }
+        Self { connections: 512, idle, head, write, drain: Duration::ZERO }
     }
 }
