@@ -24,6 +24,9 @@ const TIMEOUT_MAX: Duration = Duration::from_hours(24);
 /// The shortest time-out: timers count in milliseconds.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
+/// Two builds of one version differ in their commit.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MIDSESSION_BUILD_COMMIT"), ")");
+
 /// What the server is told at its start: flags, each with an environment variable.
 pub struct Config {
     /// What it is to do.
@@ -82,7 +85,7 @@ pub enum Task {
 
 /// Links live calls and chats to their verified end users
 #[derive(Parser)]
-#[command(name = "midsession-server", version)]
+#[command(name = "midsession-server", version = VERSION)]
 struct Flags {
     #[command(subcommand)]
     task: Option<Task>,

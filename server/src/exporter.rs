@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::time::interval;
 
 use crate::metrics::{
-    BATCH_SIZE, CONNECTIONS, DROPPED_LOG_LINES, QUEUE_LENGTH, REQUEST_SECONDS, RESOLVED_OUTCOMES, STORE_ERRORS,
+    BATCH_SIZE, CONNECTIONS, DROPPED_LOG_LINES, QUEUE_LENGTH, READY, REQUEST_SECONDS, RESOLVED_OUTCOMES, STORE_ERRORS,
     WRITE_CONFLICTS, describe,
 };
 use crate::net::{ConnectionLimits, serve_counted};
@@ -44,7 +44,7 @@ impl Exporter {
         for counter in [WRITE_CONFLICTS, RESOLVED_OUTCOMES, STORE_ERRORS, DROPPED_LOG_LINES] {
             metrics::counter!(counter).absolute(0);
         }
-        for gauge in [CONNECTIONS, QUEUE_LENGTH] {
+        for gauge in [CONNECTIONS, QUEUE_LENGTH, READY] {
             metrics::gauge!(gauge).set(0);
         }
         Ok(Self(handle))

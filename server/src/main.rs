@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 #[cfg(feature = "sqlite")]
 use midsession_server::Sqlite;
-use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX};
+use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX, READY};
 use midsession_server::{
     App, Config, EraseReport, Exporter, Limits, Log, Purgeable, Sessions, Store, Task, Token, TokenFile,
     TokenFileError, Tokens, purge, router, schemes, serve,
@@ -32,6 +32,10 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How long the database may take over each of the last two parts of a stop.
 const STOP_TIME: Duration = Duration::from_millis(2500);
+
+/// How long the database may take over a probe, and the pause between two of them.
+const PROBE_TIME: Duration = Duration::from_secs(2);
+const PROBE_PAUSE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let log = Log::start();
@@ -194,18 +198,31 @@ async fn serve_from<S: Store>(
     let sessions = Sessions::start(store, config.policy, Arc::new(OffsetDateTime::now_utc), limits);
     let app = App { sessions: sessions.clone(), tokens, public_docs: config.public_docs };
 
-    let version = env!("CARGO_PKG_VERSION");
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("MIDSESSION_BUILD_COMMIT"));
     let (interval, scope) = (config.policy.interval(), config.policy.scope().as_str());
     let connections = config.connections.connections;
-    metrics::gauge!(BUILD_INFO, "version" => version, "engine" => engine).set(1);
+    metrics::gauge!(BUILD_INFO, "version" => version, "commit" => commit, "engine" => engine).set(1);
     metrics::gauge!(CONNECTIONS_MAX).set(u32::try_from(connections).unwrap_or(u32::MAX));
-    tracing::info!(version, engine, ?interval, scope, connections, "started");
+    tracing::info!(version, commit, engine, ?interval, scope, connections, "started");
+    let probing = config.metrics_listen.map(|_| tokio::spawn(probe_again_and_again(sessions.clone())));
     // Whoever started it may not care to read on.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");
     serve(listener, router(app), config.connections, shutdown).await;
+    if let Some(probing) = probing {
+        probing.abort();
+    }
     in_time(sessions.stop()).await;
     tracing::info!(seconds = started.elapsed().as_secs(), "stopped");
     Ok(())
+}
+
+/// So that the metric of readiness is true whether or not anyone asks for `/readyz`.
+async fn probe_again_and_again<S: Store>(sessions: Sessions<S>) {
+    loop {
+        let is_ready = sessions.probe(PROBE_TIME).await.is_ok();
+        metrics::gauge!(READY).set(u8::from(is_ready));
+        tokio::time::sleep(PROBE_PAUSE).await;
+    }
 }
 
 /// The last part of a stop, which a database that does not answer must not draw out.

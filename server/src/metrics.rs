@@ -42,6 +42,6 @@ names! {
     DROPPED_LOG_LINES = describe_counter Count "midsession_dropped_log_lines_total";
     /// Whether the last probe of the database could write: 1, or 0.
     READY = describe_gauge Count "midsession_ready";
-    /// 1, with the server's version and its engine as labels.
+    /// 1, with the server's version, the commit it was built from, and its engine as labels.
     BUILD_INFO = describe_gauge Count "midsession_build_info";
 }

@@ -20,6 +20,7 @@ mod postgres_open;
 mod postgres_rows;
 mod postgres_service;
 mod postgres_standby;
+mod proxies;
 mod purge;
 mod races;
 #[cfg(feature = "redis")]
@@ -34,3 +35,4 @@ mod sqlite_backup;
 mod sqlite_erasure;
 mod starts;
 mod store_kit;
+mod watched;
