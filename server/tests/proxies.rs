@@ -1,4 +1,4 @@
-//! The README's configurations of nginx and HAProxy, run before two servers.
+//! The configurations of the proxies in the docs, run before two servers.
 
 use std::net::TcpListener as StdListener;
 use std::path::Path;

@@ -20,6 +20,7 @@ const FLAGS: &[(&str, &[&str], &[&str])] = &[
     ("--idle-timeout", TIMES_TAKEN, TIMES_REFUSED),
     ("--head-timeout", TIMES_TAKEN, TIMES_REFUSED),
     ("--write-timeout", TIMES_TAKEN, TIMES_REFUSED),
+    ("--drain", &["0s", "24h"], &["", "1", "-1s", "1us", "25h", "500000000000y", "999999999999999999999y"]),
     ("--listen", &["127.0.0.1:0", "[::1]:0"], &["", "127.0.0.1", "127.0.0.1:65536", "localhost:x"]),
     ("--metrics-listen", &["127.0.0.1:0"], &["", "127.0.0.1", "127.0.0.1:65536"]),
     ("--token", &[TOKEN], &["short", "a token with spaces", "tøken-of-16-or-more"]),
