@@ -35,4 +35,5 @@ mod sqlite_backup;
 mod sqlite_erasure;
 mod starts;
 mod store_kit;
+mod upgrade;
 mod watched;

@@ -29,9 +29,16 @@ const FLAGS: &[(&str, &[&str], &[&str])] = &[
     ("--public-docs", &[], &["true"]),
 ];
 
-/// Those after the subcommand.
-const TASK_FLAGS: &[(&str, &[&str], &[&str])] =
-    &[("--ended-before", &["0s", "30d", "2000y"], &["", "-1s", "100000y", "500000000000y", "18446744073709551615s"])];
+/// Those after a subcommand, which comes first.
+const TASK_FLAGS: &[(&str, &str, &[&str], &[&str])] = &[
+    (
+        "purge",
+        "--ended-before",
+        &["0s", "30d", "2000y"],
+        &["", "-1s", "100000y", "500000000000y", "18446744073709551615s"],
+    ),
+    ("migrate", "--to", &[], &["", "x", "-1", "1.5", "4294967296"]),
+];
 
 const TIMES_TAKEN: &[&str] = &["1s", "24h"];
 const TIMES_REFUSED: &[&str] =
@@ -92,24 +99,24 @@ fn a_value_beyond_is_refused_in_one_line_that_names_the_flag_or_what_it_is() {
             assert!(said.contains(flag) || words.iter().any(|word| said.contains(word)), "{flag} {value}: {said}");
         }
     }
-    for (flag, taken, refused) in TASK_FLAGS {
+    for (task, flag, taken, refused) in TASK_FLAGS {
         for value in *taken {
             let site = Site::sqlite();
-            let purged = output(purge(&site, flag, value));
+            let purged = output(run(task, &site, flag, value));
             assert!(purged.status.success(), "{flag} {value}: {}", String::from_utf8_lossy(&purged.stderr));
         }
         for value in *refused {
             let site = Site::sqlite();
-            let said = refusal(purge(&site, flag, value));
+            let said = refusal(run(task, &site, flag, value));
             assert!(said.contains(flag), "{flag} {value}: {said}");
         }
     }
 }
 
-fn purge(site: &Site, flag: &str, value: &str) -> Command {
-    let mut purge = command();
-    purge.args(["purge", "--database-url", &site.url(), &format!("{flag}={value}")]);
-    purge
+fn run(task: &str, site: &Site, flag: &str, value: &str) -> Command {
+    let mut run = command();
+    run.args([task, "--database-url", &site.url(), &format!("{flag}={value}")]);
+    run
 }
 
 /// So that a flag which is added later is tried, too.
@@ -122,7 +129,12 @@ fn each_flag_of_the_help_is_in_the_tables() {
         let flags = help.lines().filter_map(|line| line.trim_start().trim_start_matches("-h, ").split(' ').next());
         shown.extend(flags.filter(|word| word.starts_with("--")).map(str::to_owned));
     }
-    let tried: BTreeSet<_> = FLAGS.iter().chain(TASK_FLAGS).map(|(flag, ..)| (*flag).to_owned()).collect();
+    let tried: BTreeSet<_> = FLAGS
+        .iter()
+        .map(|(flag, ..)| *flag)
+        .chain(TASK_FLAGS.iter().map(|(_, flag, ..)| *flag))
+        .map(str::to_owned)
+        .collect();
     let shown: BTreeSet<_> = shown.into_iter().filter(|flag| flag != "--help" && flag != "--version").collect();
     assert_eq!(shown, tried);
 }
