@@ -103,8 +103,7 @@ impl Sqlite {
         Self::open_as(Role::Beside, url, busy).await
     }
 
-    /// Brings the schema of the database at `url` to `version`, so that a server of an earlier release can be started on it
-    /// again. No server may have the file meanwhile. Answers nothing: what is there already stays.
+    /// Brings the schema of the database at `url` to `version`, for a server of an earlier release. None may have the file.
     ///
     /// # Errors
     /// - Those of [`open`](Self::open).
@@ -170,8 +169,7 @@ impl Sqlite {
         Ok(Self(Arc::new(Inner { readers, writer, file, upkeep: Some(upkeep), running, lock: Mutex::new(lock) })))
     }
 
-    /// Finishes what was asked for, moves everything from the write-ahead log to the file, and closes it. A copy of the
-    /// file alone is then whole. Later calls fail.
+    /// Finishes what was asked for, and closes the file. A copy of it without its log is then whole. Later calls fail.
     pub async fn close(&self) {
         let inner = self.0.clone();
         let closing = move || {
@@ -339,8 +337,7 @@ impl Row {
         Ok(if applied { WriteOutcome::Applied } else { WriteOutcome::Conflict })
     }
 
-    /// The record says which revision it has, and the column repeats it. If they differ, as after a change by hand, the
-    /// column would be in the way of each write for ever.
+    /// The record says which revision it has. A column that differs would be in the way of each write for ever.
     fn write_over_wrong_revision(&self, transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
         let Self { id, expected: Some(expected), revision, record } = self else { return Ok(false) };
         let Ok(Some(stored)) = find(transaction, id)? else { return Ok(false) };
