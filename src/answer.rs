@@ -110,14 +110,8 @@ impl From<&Accepted> for Answer {
 
 impl From<&LinkError> for Answer {
     fn from(error: &LinkError) -> Self {
-        let (status, retry_after) = match error {
-            LinkError::NotFound => (404, None),
-            LinkError::MissingParam(_)
-            | LinkError::InvalidParam(_)
-            | LinkError::AlreadyEnded(_)
-            | LinkError::UnsupportedCrm => (400, None),
-            LinkError::Duplicate { retry_after } => (400, Some(*retry_after)),
-        };
+        let status = if *error == LinkError::NotFound { 404 } else { 400 };
+        let retry_after = if let LinkError::Duplicate { retry_after } = error { Some(*retry_after) } else { None };
         Self { status, body: error.text().body, retry_after }
     }
 }
@@ -130,10 +124,7 @@ impl From<LinkError> for Answer {
 
 impl From<&Result<Accepted, LinkError>> for Answer {
     fn from(decision: &Result<Accepted, LinkError>) -> Self {
-        match decision {
-            Ok(accepted) => accepted.into(),
-            Err(error) => error.into(),
-        }
+        decision.as_ref().map_or_else(Self::from, Self::from)
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) trait FromValue<'de>: Sized {
 
     fn from_object<A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
         let mut value = Value::Blank;
-        while let Some(key) = map.next_key::<Key<NoField>>()? {
+        while let Some(Any(key)) = map.next_key::<Any<Key<NoField>>>()? {
             key.skip_value(&mut map)?;
             value = Value::Other;
         }
@@ -44,6 +44,15 @@ pub(crate) trait FromValue<'de>: Sized {
 /// Reads a value of any shape. It fails only if the format does, or [`FromValue::from_object`].
 pub(crate) fn any<'de, T: FromValue<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     deserializer.deserialize_any(AnyVisitor { refused: &Cell::new(false), value: PhantomData })
+}
+
+/// A value of any shape, where a format is asked for a type.
+pub(crate) struct Any<T>(pub(crate) T);
+
+impl<'de, T: FromValue<'de>> Deserialize<'de> for Any<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        any(deserializer).map(Self)
+    }
 }
 
 /// Implements `Deserialize` for a struct. An object's fields are read into the fields with the same names, and any other
@@ -72,7 +81,7 @@ macro_rules! serde_object {
 
                 let mut object = Self::default();
                 $(let mut $field = false;)+
-                while let Some(key) = map.next_key()? {
+                while let Some($crate::de::Any(key)) = map.next_key()? {
                     match key {
                         $($crate::de::Key::Known(Field::$field) => {
                             if core::mem::replace(&mut $field, true) {
@@ -107,17 +116,9 @@ impl<T> Key<T> {
     /// A number that is too great for 64 bits is an error of the format. `serde_json` itself says so, but not with
     /// `arbitrary_precision`, which any crate of the same build may switch on; a decision must not depend on that.
     pub(crate) fn skip_value<'de, A: MapAccess<'de>>(self, map: &mut A) -> Result<(), A::Error> {
-        if let Self::Number = self {
-            let InRange(in_range) = map.next_value()?;
-            return if in_range { Ok(()) } else { Err(A::Error::custom("number out of range")) };
-        }
-        map.next_value::<IgnoredAny>().map(drop)
-    }
-}
-
-impl<'de, T: FromStr> Deserialize<'de> for Key<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        any(deserializer)
+        let Self::Number = self else { return map.next_value::<IgnoredAny>().map(drop) };
+        let Any(InRange(in_range)) = map.next_value()?;
+        if in_range { Ok(()) } else { Err(A::Error::custom("number out of range")) }
     }
 }
 
@@ -144,12 +145,6 @@ impl FromStr for NoField {
 
 /// Whether a number, given as text, fits into 64 bits.
 struct InRange(bool);
-
-impl<'de> Deserialize<'de> for InRange {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        any(deserializer)
-    }
-}
 
 impl FromValue<'_> for InRange {
     fn from_value(value: Value<'_>) -> Self {
@@ -198,13 +193,7 @@ impl FromValue<'_> for Option<u64> {
 }
 
 /// One of the words of `T`; `None` if the value is anything else.
-pub(crate) struct Word<T>(pub(crate) Option<T>);
-
-impl<'de, T: FromStr> Deserialize<'de> for Word<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        any(deserializer)
-    }
-}
+struct Word<T>(Option<T>);
 
 impl<T: FromStr> FromValue<'_> for Word<T> {
     fn from_value(value: Value<'_>) -> Self {
@@ -218,10 +207,10 @@ struct AnyVisitor<'a, T> {
     value: PhantomData<T>,
 }
 
-macro_rules! visit_other {
-    ($($visit:ident($type:ty))*) => {
-        $(fn $visit<E>(self, _: $type) -> Result<T, E> {
-            Ok(T::from_value(Value::Other))
+macro_rules! visit {
+    ($($visit:ident($($input:tt: $type:ty)?) => $value:expr;)*) => {
+        $(fn $visit<E>(self $(, $input: $type)?) -> Result<T, E> {
+            Ok(T::from_value($value))
         })*
     };
 }
@@ -234,12 +223,22 @@ impl<'de, T: FromValue<'de>> Visitor<'de> for AnyVisitor<'_, T> {
         formatter.write_str("a value")
     }
 
-    fn visit_unit<E>(self) -> Result<T, E> {
-        Ok(T::from_value(Value::Blank))
+    visit! {
+        visit_unit() => Value::Blank;
+        visit_none() => Value::Blank;
+        visit_str(text: &str) => Value::Text(text);
+        visit_u64(number: u64) => Value::Unsigned(number);
+        visit_i64(number: i64) => u64::try_from(number).map_or(Value::Other, Value::Unsigned);
+        // Shapes that no type here has a use for. serde's own errors for them would repeat the value.
+        visit_u128(_: u128) => Value::Other;
+        visit_i128(_: i128) => Value::Other;
+        visit_f64(_: f64) => Value::Other;
+        visit_bool(_: bool) => Value::Other;
+        visit_bytes(_: &[u8]) => Value::Other;
     }
 
-    fn visit_none<E>(self) -> Result<T, E> {
-        Ok(T::from_value(Value::Blank))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<T, E> {
+        Ok(T::from_borrowed(text))
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
@@ -249,25 +248,6 @@ impl<'de, T: FromValue<'de>> Visitor<'de> for AnyVisitor<'_, T> {
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         any(deserializer)
     }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<T, E> {
-        Ok(T::from_borrowed(text))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<T, E> {
-        Ok(T::from_value(Value::Text(text)))
-    }
-
-    fn visit_u64<E>(self, number: u64) -> Result<T, E> {
-        Ok(T::from_value(Value::Unsigned(number)))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<T, E> {
-        Ok(T::from_value(u64::try_from(number).map_or(Value::Other, Value::Unsigned)))
-    }
-
-    // Shapes that no type here has a use for. serde's own errors for them would repeat the value.
-    visit_other! { visit_u128(u128) visit_i128(i128) visit_f64(f64) visit_bool(bool) visit_bytes(&[u8]) }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
         let mut value = Value::Blank;

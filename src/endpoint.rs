@@ -4,8 +4,6 @@ use crate::limits::SESSION_ID_MAX_CHARS;
 use crate::{CommType, Param};
 
 const BASE: &str = "/apps/api/v1/";
-const CALLS: &str = "calls";
-const CHATS: &str = "chats";
 
 /// The endpoint's path, `/apps/api/v1/calls/:call_id/end_user` or `…/chats/:chat_id/end_user`.
 ///
@@ -53,11 +51,7 @@ impl<'a> Endpoint<'a> {
     /// ```
     #[must_use]
     pub fn new(comm_type: CommType, session_id: &'a str) -> Option<Self> {
-        let segment = match comm_type {
-            CommType::Call => CALLS,
-            CommType::Chat => CHATS,
-        };
-        is_session_id(session_id).then_some(Self { segment, session_id })
+        is_session_id(session_id).then_some(Self { segment: segment(comm_type), session_id })
     }
 
     /// The comm type that the path names: `Call` for the segment `calls`, `Chat` for `chats`. Returns `None` for any other
@@ -72,11 +66,7 @@ impl<'a> Endpoint<'a> {
     /// # Ok::<(), &str>(())
     /// ```
     pub fn comm_type(&self) -> Option<CommType> {
-        match self.segment {
-            CALLS => Some(CommType::Call),
-            CHATS => Some(CommType::Chat),
-            _ => None,
-        }
+        CommType::ALL.iter().copied().find(|comm_type| segment(*comm_type) == self.segment)
     }
 
     /// The comm type as a param of the request.
@@ -88,6 +78,13 @@ impl<'a> Endpoint<'a> {
     /// The session's id.
     pub const fn session_id(&self) -> &'a str {
         self.session_id
+    }
+}
+
+fn segment(comm_type: CommType) -> &'static str {
+    match comm_type {
+        CommType::Call => "calls",
+        CommType::Chat => "chats",
     }
 }
 

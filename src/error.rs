@@ -70,22 +70,16 @@ impl LinkError {
         missing.chain(invalid).chain(ended).chain(others)
     }
 
-    pub(crate) const fn message(&self) -> &'static str {
-        self.text().message
-    }
-
     /// The published texts, in one place.
     pub(crate) const fn text(&self) -> Text {
         use CommType::{Call, Chat};
         use EndUserField::{Email, Identifier, Name, Phone};
 
         match self {
-            Self::MissingParam(RequiredParam::CommType) => {
-                text!("param is missing or the value is empty: comm_type")
-            }
-            Self::MissingParam(RequiredParam::Identifier) => {
-                text!("param is missing or the value is empty: identifier")
-            }
+            Self::MissingParam(param) => match param {
+                RequiredParam::CommType => text!("param is missing or the value is empty: comm_type"),
+                RequiredParam::Identifier => text!("param is missing or the value is empty: identifier"),
+            },
             Self::InvalidParam(Identifier) => text!("param is invalid: identifier"),
             Self::InvalidParam(Name) => text!("param is invalid: name"),
             Self::InvalidParam(Email) => text!("param is invalid: email"),
@@ -101,7 +95,7 @@ impl LinkError {
 
 impl fmt::Display for LinkError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.message())
+        formatter.pad(self.text().message)
     }
 }
 

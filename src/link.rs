@@ -1,7 +1,7 @@
 use time::OffsetDateTime;
 
 use crate::end_user::{EndUserFields, Rules};
-use crate::session::{Active, former, next};
+use crate::session::{Active, next};
 use crate::string_enum::string_enum;
 use crate::{
     AnySession, CrmSupport, DuplicatePolicy, EndUser, EndUserError, LinkError, LinkRequest, RequiredParam, Session,
@@ -63,36 +63,29 @@ pub fn apply_link(
     // Rows 4 and 5 in one: no session has an unknown comm type.
     let session = session.filter(|session| request.is_for(session.comm_type())).ok_or(LinkError::NotFound)?;
     let AnySession::Active(session) = session else { return Err(LinkError::AlreadyEnded(session.comm_type())) };
-    session.check(fields.identifier, policy, now)?;
-    Ok(session.accept(fields, now))
+    session.link_fields(fields, policy, now)
 }
 
 impl Session<Active> {
-    /// Rows 7 and 8 of the table.
-    #[inline]
-    pub(crate) fn check(
+    /// Rows 7 to 9 of the table.
+    pub(crate) fn link_fields(
         &self,
-        identifier: &str,
+        fields: EndUserFields<'_>,
         policy: &DuplicatePolicy,
         now: OffsetDateTime,
-    ) -> Result<(), LinkError> {
+    ) -> Result<Accepted, LinkError> {
         if self.crm_support == CrmSupport::Unsupported {
             return Err(LinkError::UnsupportedCrm);
         }
         if let Some(last_linked_at) = self.last_linked_at
-            && policy.applies_to(self.end_user(), identifier)
+            && policy.applies_to(self.end_user(), fields.identifier)
             && let Some(retry_after) = policy.wait(last_linked_at, now)
         {
             return Err(LinkError::Duplicate { retry_after });
         }
-        Ok(())
-    }
-
-    /// Row 9 of the table.
-    pub(crate) fn accept(&self, fields: EndUserFields<'_>, now: OffsetDateTime) -> Accepted {
         let (fields, change) = merge_end_user(self.end_user(), fields);
         let (end_user, last_linked_at, revision) = (Some(fields.to_end_user()), Some(now), next(self.revision));
-        Accepted { session: Self { end_user, last_linked_at, revision, ..*self }, change }
+        Ok(Accepted { session: Self { end_user, last_linked_at, revision, ..*self }, change })
     }
 }
 
@@ -129,9 +122,7 @@ impl AnySession {
 
 /// The fields of the end user after the link, and how they differ from the former ones.
 fn merge_end_user<'a>(former: Option<&'a EndUser>, fields: EndUserFields<'a>) -> (EndUserFields<'a>, LinkChange) {
-    let Some(former) = former.map(EndUser::fields) else {
-        return (fields, LinkChange::First);
-    };
+    let Some(former) = former.map(EndUser::fields) else { return (fields, LinkChange::First) };
     if former.identifier != fields.identifier {
         return (fields, LinkChange::Relinked);
     }
@@ -179,7 +170,7 @@ impl Accepted {
     /// The revision of the session that was decided on. Store the linked session only if this revision is still the stored
     /// one; see [`Session::revision`].
     pub const fn expected_revision(&self) -> u64 {
-        former(self.session.revision)
+        self.session.revision.wrapping_sub(1)
     }
 
     /// How the link has changed the session's end user.

@@ -81,10 +81,7 @@ impl DuplicatePolicy {
 
     /// How long a link at `now` must wait after the one at `last_linked_at`; `None` if it is not a duplicate.
     pub(crate) fn wait(&self, last_linked_at: OffsetDateTime, now: OffsetDateTime) -> Option<Duration> {
-        #[expect(
-            clippy::arithmetic_side_effects,
-            reason = "all dates lie within 20,000 years, a tiny part of the range"
-        )]
+        #[expect(clippy::arithmetic_side_effects, reason = "all dates lie within 20,000 years, so this fits")]
         let elapsed = now - last_linked_at;
         let apart = elapsed.unsigned_abs();
         let within = apart < self.interval;

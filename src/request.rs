@@ -192,21 +192,14 @@ impl Serialize for LinkRequest<'_> {
 /// They hold no values.
 impl Validate for LinkRequest<'_> {
     fn validate(&self) -> Result<(), ValidationErrors> {
+        let comm_type = self.comm_type.is_blank().then_some(LinkError::MissingParam(RequiredParam::CommType));
+        let fields = EndUserField::ALL.iter().filter_map(|field| self.field(*field, Rules::Current).err());
         let mut errors = ValidationErrors::new();
-        if self.comm_type.is_blank() {
-            let missing = RequiredParam::CommType;
-            errors.add(missing.as_str(), error("missing", LinkError::MissingParam(missing)));
-        }
-        for &field in EndUserField::ALL {
-            if let Err(refusal) = self.field(field, Rules::Current) {
-                let code = if refusal == EndUserError::Missing { "missing" } else { "invalid" };
-                errors.add(field.as_str(), error(code, refusal.into_link_error()));
-            }
+        for refusal in comm_type.into_iter().chain(fields.map(EndUserError::into_link_error)) {
+            let code = if let LinkError::MissingParam(_) = refusal { "missing" } else { "invalid" };
+            let error = ValidationError::new(code).with_message(Cow::Borrowed(refusal.text().message));
+            errors.add(refusal.param().unwrap_or_default(), error);
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
-}
-
-fn error(code: &'static str, refusal: LinkError) -> ValidationError {
-    ValidationError::new(code).with_message(Cow::Borrowed(refusal.message()))
 }

@@ -121,8 +121,7 @@ impl Session<Active> {
         policy: &DuplicatePolicy,
         now: OffsetDateTime,
     ) -> Result<Accepted, LinkError> {
-        self.check(end_user.identifier(), policy, now)?;
-        Ok(self.accept(end_user.fields(), now))
+        self.link_fields(end_user.fields(), policy, now)
     }
 
     /// Ends the session, which cannot be undone, and raises the revision by one.
@@ -142,11 +141,6 @@ impl Session<Active> {
 /// Revisions are only compared for equality, so after the greatest one they may start again.
 pub(crate) const fn next(revision: u64) -> u64 {
     revision.wrapping_add(1)
-}
-
-/// The revision before this one.
-pub(crate) const fn former(revision: u64) -> u64 {
-    revision.wrapping_sub(1)
 }
 
 impl<S: State> Session<S> {
@@ -282,16 +276,6 @@ pub enum AnySession {
     Ended(Session<Ended>),
 }
 
-/// Calls a getter that is the same in both states.
-macro_rules! in_any_state {
-    ($self:ident.$getter:ident()) => {
-        match $self {
-            Self::Active(session) => session.$getter(),
-            Self::Ended(session) => session.$getter(),
-        }
-    };
-}
-
 impl AnySession {
     /// Whether it has not ended.
     pub const fn is_active(&self) -> bool {
@@ -300,27 +284,32 @@ impl AnySession {
 
     /// Whether it is a call or a chat.
     pub const fn comm_type(&self) -> CommType {
-        in_any_state!(self.comm_type())
+        let (Self::Active(Session { comm_type, .. }) | Self::Ended(Session { comm_type, .. })) = self;
+        *comm_type
     }
 
     /// Whether its CRM supports end-user updates.
     pub const fn crm_support(&self) -> CrmSupport {
-        in_any_state!(self.crm_support())
+        let (Self::Active(Session { crm_support, .. }) | Self::Ended(Session { crm_support, .. })) = self;
+        *crm_support
     }
 
     /// The person that it is linked to; `None` while it is anonymous.
     pub const fn end_user(&self) -> Option<&EndUser> {
-        in_any_state!(self.end_user())
+        let (Self::Active(Session { end_user, .. }) | Self::Ended(Session { end_user, .. })) = self;
+        end_user.as_ref()
     }
 
     /// The time of the last accepted link.
     pub const fn last_linked_at(&self) -> Option<OffsetDateTime> {
-        in_any_state!(self.last_linked_at())
+        let (Self::Active(Session { last_linked_at, .. }) | Self::Ended(Session { last_linked_at, .. })) = self;
+        *last_linked_at
     }
 
     /// The number of changes so far; see [`Session::revision`].
     pub const fn revision(&self) -> u64 {
-        in_any_state!(self.revision())
+        let (Self::Active(Session { revision, .. }) | Self::Ended(Session { revision, .. })) = self;
+        *revision
     }
 
     /// The time of its end; `None` if it has not ended.
@@ -343,10 +332,8 @@ impl AnySession {
     /// ```
     #[must_use]
     pub fn end(self, at: OffsetDateTime) -> Self {
-        match self {
-            Self::Active(session) => Self::Ended(session.end(at)),
-            Self::Ended(session) => Self::Ended(session),
-        }
+        let Self::Active(session) = self else { return self };
+        session.end(at).into()
     }
 
     /// Removes the end user and the time of the last link, and raises the revision by one (*ours*); see [`Session::erase`].

@@ -23,10 +23,7 @@ struct Alternatives(&'static [&'static str]);
 impl fmt::Display for Alternatives {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((last, others)) = self.0.split_last() else { return Ok(()) };
-        for (at, word) in others.iter().enumerate() {
-            write!(formatter, "{}`{word}`", if at == 0 { "" } else { ", " })?;
-        }
-        write!(formatter, " or `{last}`")
+        write!(formatter, "`{}` or `{last}`", others.join("`, `"))
     }
 }
 
