@@ -63,29 +63,36 @@ pub fn apply_link(
     // Rows 4 and 5 in one: no session has an unknown comm type.
     let session = session.filter(|session| request.is_for(session.comm_type())).ok_or(LinkError::NotFound)?;
     let AnySession::Active(session) = session else { return Err(LinkError::AlreadyEnded(session.comm_type())) };
-    session.link_fields(fields, policy, now)
+    session.check(fields.identifier, policy, now)?;
+    Ok(session.accept(fields, now))
 }
 
 impl Session<Active> {
-    /// Rows 7 to 9 of the table.
-    pub(crate) fn link_fields(
+    /// Rows 7 and 8 of the table.
+    #[inline]
+    pub(crate) fn check(
         &self,
-        fields: EndUserFields<'_>,
+        identifier: &str,
         policy: &DuplicatePolicy,
         now: OffsetDateTime,
-    ) -> Result<Accepted, LinkError> {
+    ) -> Result<(), LinkError> {
         if self.crm_support == CrmSupport::Unsupported {
             return Err(LinkError::UnsupportedCrm);
         }
         if let Some(last_linked_at) = self.last_linked_at
-            && policy.applies_to(self.end_user(), fields.identifier)
+            && policy.applies_to(self.end_user(), identifier)
             && let Some(retry_after) = policy.wait(last_linked_at, now)
         {
             return Err(LinkError::Duplicate { retry_after });
         }
+        Ok(())
+    }
+
+    /// Row 9 of the table.
+    pub(crate) fn accept(&self, fields: EndUserFields<'_>, now: OffsetDateTime) -> Accepted {
         let (fields, change) = merge_end_user(self.end_user(), fields);
         let (end_user, last_linked_at, revision) = (Some(fields.to_end_user()), Some(now), next(self.revision));
-        Ok(Accepted { session: Self { end_user, last_linked_at, revision, ..*self }, change })
+        Accepted { session: Self { end_user, last_linked_at, revision, ..*self }, change }
     }
 }
 

@@ -121,7 +121,8 @@ impl Session<Active> {
         policy: &DuplicatePolicy,
         now: OffsetDateTime,
     ) -> Result<Accepted, LinkError> {
-        self.link_fields(end_user.fields(), policy, now)
+        self.check(end_user.identifier(), policy, now)?;
+        Ok(self.accept(end_user.fields(), now))
     }
 
     /// Ends the session, which cannot be undone, and raises the revision by one.
@@ -314,10 +315,7 @@ impl AnySession {
 
     /// The time of its end; `None` if it has not ended.
     pub const fn ended_at(&self) -> Option<OffsetDateTime> {
-        match self {
-            Self::Active(_) => None,
-            Self::Ended(session) => Some(session.ended_at()),
-        }
+        if let Self::Ended(session) = self { Some(session.ended_at()) } else { None }
     }
 
     /// Ends the session. A session that has already ended is returned unchanged.
