@@ -170,12 +170,11 @@ serde_object!(LinkRequest: comm_type, identifier, name, email, phone);
 /// which is read back as [`Param::NotText`].
 impl Serialize for LinkRequest<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { comm_type, identifier, name, email, phone } = self;
-        let params =
-            [("comm_type", comm_type), ("identifier", identifier), ("name", name), ("email", email), ("phone", phone)];
+        let fields = EndUserField::ALL.iter().map(|field| (field.as_str(), self.param(*field)));
+        let params = [(RequiredParam::CommType.as_str(), &self.comm_type)].into_iter().chain(fields);
         // A map and not a struct, which some formats write as an array.
         let mut map = serializer.serialize_map(None)?;
-        for (key, param) in params.into_iter().filter(|(_, param)| !param.is_blank()) {
+        for (key, param) in params.filter(|(_, param)| !param.is_blank()) {
             match param.as_text() {
                 Some(text) => map.serialize_entry(key, text)?,
                 None => map.serialize_entry(key, &false)?,
