@@ -243,18 +243,32 @@ def failure(case, request, found):
     return lines
 
 
-def judge_token(case, transport):
-    """A request without the token, and one with another, are refused and store nothing."""
+def judge_token(cases, transport):
+    """A request without the token, and one with another, are refused and store nothing: of a call and of a chat."""
+    others = {
+        "without a token": None,
+        "with a longer token": transport.token + "x",
+        "with a part of the token": transport.token[:-1],
+        "with the token in other case": transport.token.swapcase(),
+    }
     found = []
-    for words, token in (("without a token", None), ("with another token", transport.token + "x")):
-        transport.prepare({**DEFAULTS, **case})
-        status, _, _ = transport.send(case["method"], case["path"], as_bytes(case["body"]), token=token)
-        stored = as_text(transport.stored().get(case["session_id"]))
-        if status not in (401, 403):
-            found.append(f"  the status {words}: expected 401 or 403\n  the status {words}:      got {status}")
-        if stored != as_text(case["session"]):
-            found.append(f"  the stored session {words}: expected {as_text(case['session'])}, got {stored}")
+    for case in (next(case for case in cases if is_first_link(case, segment)) for segment in ("calls", "chats")):
+        for words, token in others.items():
+            if token == transport.token:
+                continue
+            words = f"of {case['path']} {words}"
+            transport.prepare({**DEFAULTS, **case})
+            status, _, _ = transport.send(case["method"], case["path"], as_bytes(case["body"]), token=token)
+            stored = as_text(transport.stored().get(case["session_id"]))
+            if status not in (401, 403):
+                found.append(f"  the status {words}: expected 401 or 403\n  the status {words}:      got {status}")
+            if stored != as_text(case["session"]):
+                found.append(f"  the stored session {words}: expected {as_text(case['session'])}, got {stored}")
     return ["case token_is_asked_for fails", "  the rule: a token is given, so a request without it is refused.", *found] if found else []
+
+
+def is_first_link(case, segment):
+    return case["kind"] == "contract" and case["expected"]["status"] == 202 and f"/v1/{segment}/" in case["path"]
 
 
 def judge_race(case, transport, count):
@@ -297,7 +311,7 @@ def checks(cases, picked, transport, arguments):
     for case in picked:
         yield case["name"], lambda case=case: judge(case, transport)
     if arguments.token and not arguments.only:
-        yield "token_is_asked_for", lambda: judge_token(first, transport)
+        yield "token_is_asked_for", lambda: judge_token(cases["cases"], transport)
     if arguments.race:
         yield f"race_of_{arguments.race}", lambda: judge_race(first, transport, arguments.race)
 
