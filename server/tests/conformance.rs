@@ -10,6 +10,7 @@ use midsession_server::{
 };
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::harness::{Site, TOKEN, send};
 use crate::postgres_harness::Bouncer;
@@ -41,6 +42,7 @@ async fn every_case_of_the_conformance_kit_is_answered_on_postgres_through_pgbou
 pub async fn every_case_is_answered<S: Store + Clone>(clear: impl AsyncFn(), store: S) {
     // What another server stores meanwhile is put in place by `examples/kit.rs`, which `kit.py` drives.
     let cases = cases().unwrap().into_iter().filter(|case| !case.needs.contains(&Need::Meanwhile));
+    let mut servers = JoinSet::new();
     for case in cases {
         clear().await;
         let own = case.session.iter().map(|session| (case.session_id(), session));
@@ -50,12 +52,13 @@ pub async fn every_case_is_answered<S: Store + Clone>(clear: impl AsyncFn(), sto
             assert_eq!(store.write(&[change]).await.unwrap(), [WriteOutcome::Applied]);
         }
         for request in case.in_a_row() {
-            let reply = ask(&store, &request).await;
+            let reply = ask(&store, &request, &mut servers).await;
             request.judge(&reply).unwrap_or_else(|mismatch| panic!("{mismatch}"));
             let stored = stored(&store, &request).await;
             request.judge_store(&reply, &stored).unwrap_or_else(|mismatch| panic!("{mismatch}"));
         }
     }
+    servers.join_all().await;
 }
 
 async fn stored<S: Store>(store: &S, case: &Case) -> BTreeMap<String, AnySession> {
@@ -64,21 +67,21 @@ async fn stored<S: Store>(store: &S, case: &Case) -> BTreeMap<String, AnySession
     ids.iter().zip(found).filter_map(|(id, session)| Some(((*id).to_owned(), session.unwrap()?))).collect()
 }
 
-async fn ask<S: Store + Clone>(store: &S, case: &Case) -> Reply {
+/// By a server of its own. It is told to stop, and may take its time for that while the next case is asked.
+async fn ask<S: Store + Clone>(store: &S, case: &Case, servers: &mut JoinSet<()>) -> Reply {
     let now = case.now;
     let sessions = Sessions::start(store.clone(), case.policy, Arc::new(move || now), Limits::default());
     let app = App { sessions, tokens: Token::new(TOKEN).unwrap().into(), public_docs: false };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(serve(listener, router(app), ConnectionLimits::default(), async { drop(stopped.await) }));
+    servers.spawn(serve(listener, router(app), ConnectionLimits::default(), async { drop(stopped.await) }));
 
     let head = format!("{} {} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n", case.method, case.target());
     let headers = case.headers().iter().fold(String::new(), |head, (name, value)| format!("{head}{name}: {value}\r\n"));
     let head = format!("{head}{headers}content-length: {}\r\n\r\n", case.body.len());
     let reply = send(&address, [head.as_bytes(), &case.body].concat()).await;
     drop(stop);
-    server.await.unwrap();
     let retry_after_secs = reply.header("retry-after").map(|seconds| seconds.parse().unwrap());
     Reply { status: reply.status, body: reply.body.into_bytes(), retry_after_secs }
 }
