@@ -112,7 +112,8 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1024))]
+        // Miri is a thousand times slower.
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 1024 }))]
 
         #[test]
         fn both_rules_agree_on_near_misses(
