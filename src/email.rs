@@ -10,18 +10,19 @@ use validator::ValidateEmail;
 ///
 /// This is `validator`'s rule, ten times as fast as its regular expressions, and it does not allocate.
 pub(crate) fn is_plain_email(text: &str) -> bool {
-    let user = text.bytes().take_while(|byte| classes(*byte) & USER != 0).count();
-    let domain = text.get(user..).and_then(|rest| rest.strip_prefix('@'));
-    (1..=USER_MAX_BYTES).contains(&user) && domain.is_some_and(is_plain_domain)
+    domain(text).is_some_and(is_plain_domain)
 }
 
 /// Whether `text` is an e-mail address at an address literal or an international domain.
 pub(crate) fn is_special_email(text: &str) -> bool {
-    text.split_once('@').is_some_and(|(user, domain)| {
-        (1..=USER_MAX_BYTES).contains(&user.len())
-            && user.bytes().all(|byte| classes(byte) & USER != 0)
-            && (is_address_literal(domain) || is_international_domain(domain))
-    })
+    domain(text).is_some_and(|domain| is_address_literal(domain) || is_international_domain(domain))
+}
+
+/// What stands after a valid user part and the `@`.
+fn domain(text: &str) -> Option<&str> {
+    let user = text.bytes().take_while(|byte| classes(*byte) & USER != 0).count();
+    let domain = text.get(user..)?.strip_prefix('@')?;
+    (1..=USER_MAX_BYTES).contains(&user).then_some(domain)
 }
 
 /// Whether `domain` is an IPv4 or IPv6 address in brackets, and nothing else.
@@ -132,9 +133,9 @@ mod tests {
 
         #[test]
         fn both_rules_agree_on_addresses_with_one_byte_changed(at in 0..19_usize, byte in 0..=127_u8) {
-            let mut text = b"john-d@mail.exa.com".to_vec();
-            text[at] = byte;
-            assert_same_verdict(std::str::from_utf8(&text).unwrap());
+            let address = "john-d@mail.exa.com".chars().enumerate();
+            let text: String = address.map(|(place, letter)| if place == at { byte.into() } else { letter }).collect();
+            assert_same_verdict(&text);
         }
 
         /// `validator` looks for a literal at the domain's end only, so that it takes more than the rule.
