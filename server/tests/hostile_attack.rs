@@ -87,7 +87,7 @@ async fn an_attack_leaves_nothing_behind(mut server: Server) {
     assert!((links..=links + unknown).contains(&stored), "{stored} links, {links} lines and {unknown}");
 }
 
-/// The figures of the README's "Sizing", which are those of a release build.
+/// The figures of docs/operation.md, "Sizing", which are those of a release build.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_takes_little_memory_and_gives_it_back() {
     let connections = setting("MIDSESSION_CONNECTIONS").unwrap_or(500);

@@ -2,6 +2,7 @@
 
 mod batching;
 mod conformance;
+mod docs;
 mod docs_page;
 mod drain;
 mod faults;

@@ -1,4 +1,4 @@
-//! The README's words on backup and restore, run as they stand while clients link sessions.
+//! The words of docs/postgres.md on backup and restore, run as they stand while clients link sessions.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,7 +24,7 @@ async fn a_backup_under_load_holds_all_that_was_answered_before_it_and_is_restor
     }
     let load = Load::start(&client).await;
     let sessions = load.sessions.clone();
-    run_readme("pg_dump", &cluster, folder.path());
+    run_page("pg_dump", &cluster, folder.path());
     let before = load.accepted.load(Ordering::SeqCst);
     let late = client.start_chat().await;
     assert_eq!(client.link(&linked[0], "someone-later").await.0, 202);
@@ -32,7 +32,7 @@ async fn a_backup_under_load_holds_all_that_was_answered_before_it_and_is_restor
     assert!(before > 0 && accepted > 0, "no load");
     drop(server);
 
-    run_readme("pg_restore", &cluster, folder.path());
+    run_page("pg_restore", &cluster, folder.path());
     let server = Server::start(&cluster.url(), "0s", &folder.path().join("log"));
     let client = server.client();
     for (number, id) in linked.iter().enumerate() {
@@ -48,10 +48,10 @@ async fn a_backup_under_load_holds_all_that_was_answered_before_it_and_is_restor
     }
 }
 
-/// The block of the README that begins with `program`.
-fn run_readme(program: &str, cluster: &Cluster, folder: &Path) {
-    let readme = include_str!("../README.md");
-    let block = readme.split("```sh\n").find(|block| block.starts_with(program)).unwrap();
+/// The page's block that begins with `program`.
+fn run_page(program: &str, cluster: &Cluster, folder: &Path) {
+    let page = include_str!("../docs/postgres.md");
+    let block = page.split("```sh\n").find(|block| block.starts_with(program)).unwrap();
     let path = std::env::var("PATH").unwrap_or_default();
     let mut shell = Command::new("sh");
     shell.args(["-euc", block.split("```").next().unwrap()]).current_dir(folder);

@@ -13,7 +13,7 @@ use crate::postgres_harness::Cluster;
 use crate::purge::ended_sessions_are_listed;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_an_erased_person_is_in_the_database_s_files_after_the_readme_s_command() {
+async fn nothing_of_an_erased_person_is_in_the_database_s_files_after_the_page_s_command() {
     let Some(cluster) = Cluster::start("") else { return };
     let folder = tempfile::TempDir::new().unwrap();
     let server = Server::start(&cluster.url(), "0s", &folder.path().join("log"));
@@ -35,8 +35,8 @@ async fn nothing_of_an_erased_person_is_in_the_database_s_files_after_the_readme
     cluster.execute("CHECKPOINT").await;
     assert!(cluster.finds("marker") > 0, "a search finds what is there");
 
-    let readme = include_str!("../README.md");
-    let command = readme.split("```sql\n").find(|block| block.starts_with("ALTER SYSTEM SET wal_recycle")).unwrap();
+    let page = include_str!("../docs/postgres.md");
+    let command = page.split("```sql\n").find(|block| block.starts_with("ALTER SYSTEM SET wal_recycle")).unwrap();
     // Each in a transaction of its own, as psql sends them.
     for statement in command.split("```").next().unwrap().split(';').map(str::trim).filter(|line| !line.is_empty()) {
         cluster.execute(statement).await;
@@ -101,8 +101,8 @@ async fn tables_go_up_and_down_a_version_and_the_servers_of_both_work_on_them() 
     cluster.execute(&ended("meanwhile")).await;
     assert_eq!(listed(&store).await, ["before", "meanwhile"]);
 
-    let readme = include_str!("../README.md");
-    let down = readme.split("```sql\n").find(|block| block.starts_with("ALTER TABLE sessions DROP COLUMN ended_at"));
+    let page = include_str!("../docs/postgres.md");
+    let down = page.split("```sql\n").find(|block| block.starts_with("ALTER TABLE sessions DROP COLUMN ended_at"));
     cluster.execute(down.unwrap().split("```").next().unwrap()).await;
     cluster.until("SELECT max(version) FROM midsession_schema", |version| version == 1).await;
     let update = "UPDATE sessions SET revision = 3, record = replace(record, '\"revision\":2', '\"revision\":3') WHERE id = 'before'";

@@ -137,9 +137,9 @@ async fn a_user_who_may_only_select_insert_and_update_is_enough_for_tables_made_
     let missing = "its tables are missing or old, and this user may not make them: migrate it as a user who may";
     assert_eq!(refusal(&url).await, missing);
 
-    // As the README has it, which ends with the right to write.
-    let readme = include_str!("../README.md");
-    let sql = readme.split("```sql\n").find(|block| block.starts_with("CREATE TABLE midsession_schema")).unwrap();
+    // As docs/postgres.md has it, which ends with the right to write.
+    let page = include_str!("../docs/postgres.md");
+    let sql = page.split("```sql\n").find(|block| block.starts_with("CREATE TABLE midsession_schema")).unwrap();
     let (tables, grant) = sql.split("```").next().unwrap().trim_end().rsplit_once('\n').unwrap();
     cluster.execute(tables).await;
     assert_eq!(refusal(&url).await, "this user lacks the right to SELECT in the table sessions");

@@ -48,7 +48,7 @@ async fn rolling_restart(proxy: fn([&str; 2]) -> Option<Proxy>) {
         .map(|_| tokio::spawn(link_again_and_again(proxy.address.clone(), over.clone(), linked.clone())))
         .collect();
     for (number, address) in addresses.iter().enumerate() {
-        // In the order that the README names: the next one only when the last one takes requests again.
+        // In the order that docs/proxies.md names: the next one only when the last one takes requests again.
         takes_links(servers[number].as_ref().unwrap()).await;
         let mut server = servers[number].take().unwrap();
         server.terminate();

@@ -306,15 +306,15 @@ async fn a_redis_url_that_cannot_work_is_refused_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_user_needs_no_more_rights_than_the_readme_says() {
+async fn a_redis_user_needs_no_more_rights_than_the_page_says() {
     if is_missing() {
         return;
     }
     let redis = Process::durable();
     let replica = Process::start(&["--appendonly", "yes", "--replicaof", "127.0.0.1", &redis.port().to_string()]);
     eventually("it has a replica", || redis.info("replication").contains("state=online").then_some(()));
-    let readme = include_str!("../README.md");
-    let rights = readme.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).unwrap();
+    let page = include_str!("../docs/redis.md");
+    let rights = page.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).unwrap();
     let rights = rights.replace("PASSWORD", "secret");
     let command: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(rights.split(' ')).collect();
     redis.tell(&command);

@@ -145,9 +145,10 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The block of the README that begins so, as it stands but for the name of the database.
+/// The page's block that begins so, as it stands but for the name of the database.
 fn run_block(site: &Site, beginning: &str) -> Output {
-    let blocks = include_str!("../README.md").split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let blocks =
+        include_str!("../docs/sqlite.md").split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let block = blocks.into_iter().find(|block| block.starts_with(beginning)).unwrap();
     let binary = command().get_program().to_owned();
     let folder = Path::new(&binary).parent().unwrap().display().to_string();
