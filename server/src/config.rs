@@ -134,10 +134,10 @@ struct Flags {
     /// How long a start waits for a PostgreSQL or Redis database that is not ready
     #[arg(long, env = "MIDSESSION_DATABASE_WAIT", default_value = "30s", value_parser = timeout, global = true)]
     database_wait: Duration,
-    /// A bearer token that requests may show: at least 16 characters
+    /// A bearer token that requests may show, of at least 16 characters, or `NAME:TOKEN`: logs and metrics then have the name
     #[arg(long, env = "MIDSESSION_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// A file of bearer tokens that requests may show, one a line; read again on SIGHUP
+    /// A file of bearer tokens that requests may show, one a line, each with or without a name; read again on SIGHUP
     #[arg(long, env = "MIDSESSION_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Address to serve Prometheus' metrics on, at /metrics and without a token; none if it is not given
@@ -177,7 +177,7 @@ impl Config {
         })?;
         let task = flags.task.unwrap_or(Task::Serve);
         // Not clap's to check: its errors repeat the value.
-        let token = flags.token.filter(|token| !token.is_empty()).map(|token| Token::new(&token));
+        let token = flags.token.filter(|token| !token.is_empty()).map(|token| Token::parse(&token));
         let token = token.transpose().map_err(|error: TokenError| error.to_string())?;
         if token.is_none() && flags.token_file.is_none() && task == Task::Serve {
             return Err("no token: set MIDSESSION_TOKEN or --token-file".to_owned());

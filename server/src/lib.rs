@@ -117,7 +117,7 @@ pub use engines::schemes;
 #[cfg(feature = "sqlite")]
 pub use engines::sqlite::{Sqlite, SqliteOpenError};
 pub use exporter::Exporter;
-pub use http::{App, TOKEN_MIN_CHARS, Token, TokenError, TokenFile, TokenFileError, Tokens, router};
+pub use http::{App, CLIENT_MAX_CHARS, TOKEN_MIN_CHARS, Token, TokenError, TokenFile, TokenFileError, Tokens, router};
 pub use log::Log;
 pub use net::{ConnectionLimits, serve};
 pub use retention::{EndedSession, EraseReport, Purgeable, purge};

@@ -71,7 +71,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     let mut shutdown = pin!(async move {
         tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
     });
-    let token_file = config.token_file.clone().map(TokenFile::new);
+    let token_file = config.token_file.clone().map(|path| TokenFile::new(path).beside(config.token.clone()));
     let tokens = tokio::select! {
         tokens = read_tokens(config.token.clone(), token_file.as_ref()) => Tokens::new(tokens?),
         () = &mut shutdown => return Ok(()),
@@ -85,7 +85,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
         export_metrics(address).await?;
     }
     tokio::spawn(log.watch());
-    tokio::spawn(read_tokens_again(hangup, tokens.clone(), config.token.clone(), token_file));
+    tokio::spawn(read_tokens_again(hangup, tokens.clone(), token_file));
 
     let url = &config.database_url;
     let timeout = config.database_timeout;
@@ -248,21 +248,20 @@ async fn export_metrics(address: SocketAddr) -> Result<(), Box<dyn Error>> {
 
 /// All that are valid: the one that was given by itself, and those of the file.
 async fn read_tokens(token: Option<Token>, file: Option<&TokenFile>) -> Result<Vec<Token>, TokenFileError> {
-    let mut tokens = Vec::from_iter(token);
-    if let Some(file) = file {
-        tokens.extend(file.read().await?);
+    match file {
+        Some(file) => file.read().await,
+        None => Ok(Vec::from_iter(token)),
     }
-    Ok(tokens)
 }
 
 /// On each SIGHUP. A file that cannot be used changes nothing.
-async fn read_tokens_again(mut hangup: Signal, tokens: Tokens, token: Option<Token>, file: Option<TokenFile>) {
+async fn read_tokens_again(mut hangup: Signal, tokens: Tokens, file: Option<TokenFile>) {
     while hangup.recv().await.is_some() {
         let Some(file) = &file else {
             tracing::info!("SIGHUP: there is no token file to read again");
             continue;
         };
-        match read_tokens(token.clone(), Some(file)).await {
+        match file.read().await {
             Ok(read) => {
                 tracing::info!(tokens = read.len(), "SIGHUP: the token file was read again");
                 tokens.replace(read);

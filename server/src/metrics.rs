@@ -18,7 +18,8 @@ macro_rules! names {
 }
 
 names! {
-    /// Requests answered, by route, method, status and outcome: the word that the log has.
+    /// Requests answered, by route, method, status, outcome (the word that the log has), and the client's name if its token
+    /// has one.
     REQUESTS = describe_counter Count "midsession_requests_total";
     /// Seconds from a request's head to its answer, by route.
     REQUEST_SECONDS = describe_histogram Seconds "midsession_request_duration_seconds";

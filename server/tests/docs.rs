@@ -64,7 +64,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
 
 /// Each heading as a link names it: in small letters, a hyphen for each space, without punctuation.
 fn headings(text: &str) -> BTreeSet<String> {
-    let headings = text.lines().filter_map(|line| line.starts_with('#').then(|| line.trim_start_matches('#').trim()));
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     headings
         .map(|heading| {
             let letters = heading.chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));

@@ -1,6 +1,7 @@
 //! The server as its users meet it: the built binary, real sockets, real databases.
 
 mod batching;
+mod clients;
 mod conformance;
 mod docs;
 mod docs_page;

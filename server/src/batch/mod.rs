@@ -4,6 +4,7 @@
 mod aside;
 mod attempt;
 mod call;
+mod caller;
 mod carryover;
 mod command;
 mod decide;
@@ -27,11 +28,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub use self::caller::Caller;
+use self::caller::Share;
 pub use self::command::{Command, Outcome, SubmitError};
 pub use self::decide::Clock;
 use self::decide::Decider;
 pub use self::limits::Limits;
-pub use self::queue::Caller;
 use self::round::Batches;
 use self::shard::Shard;
 use self::show::Look;
@@ -113,7 +115,7 @@ impl<S: Store> Sessions<S> {
     pub async fn submit_as(&self, caller: Caller, id: &str, command: Command) -> Result<Outcome, SubmitError> {
         let deadline = self.deadline();
         let (task, waiter) = Task::new(id, Work::Command(command), deadline);
-        self.shard_of(id)?.submit(caller, task)?;
+        self.shard_of(id)?.submit(caller.share(), task)?;
         waiter.until(deadline).await
     }
 
@@ -133,7 +135,7 @@ impl<S: Store> Sessions<S> {
     /// As [`Sessions::read`] has them.
     pub async fn read_as(&self, caller: Caller, id: &str) -> Result<Option<AnySession>, SubmitError> {
         let (look, looker) = Look::new(id, self.deadline());
-        self.shard_of(id)?.look(caller, look)?;
+        self.shard_of(id)?.look(caller.share(), look)?;
         looker.wait().await
     }
 
@@ -152,7 +154,7 @@ impl<S: Store> Sessions<S> {
             let shard = shard?;
             let work = if Arc::ptr_eq(&shard, &own) { Work::Probe } else { Work::Ping };
             let (task, waiter) = Task::new(PROBE_ID, work, deadline);
-            shard.submit(Caller::PROBE, task)?;
+            shard.submit(Share::PROBE, task)?;
             waiting.push(waiter);
         }
         for waiter in waiting {

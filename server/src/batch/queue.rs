@@ -1,35 +1,12 @@
 //! What waits for a shard: bounded, and shared out among those who ask.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// Who asks. Where a queue is full, each has an equal share of it, and a batch is taken from each in turn. So one who floods
-/// the server is refused, and the others are not.
-///
-/// The routes know a caller by its token. A team that puts its own check before them says who asks with an extension of the
-/// request; without it, all are one.
-///
-/// ```
-/// use midsession_server::Caller;
-///
-/// let mut request = axum::http::Request::new(());
-/// request.extensions_mut().insert(Caller::new("tenant-42"));
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Caller(u64);
-
-impl Caller {
-    /// The server itself, with its probe.
-    pub(super) const PROBE: Self = Self(u64::MAX);
-
-    /// Whoever has this name. Only its hash is kept.
-    pub fn new(name: impl Hash) -> Self {
-        Self(BuildHasherDefault::<DefaultHasher>::default().hash_one(name))
-    }
-}
+use super::caller::Share;
 
 /// Why something was not taken into a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,9 +24,9 @@ pub(super) struct Queue<T> {
 
 struct State<T> {
     /// None is empty.
-    lines: HashMap<Caller, VecDeque<T>, BuildHasherDefault<DefaultHasher>>,
+    lines: HashMap<Share, VecDeque<T>, BuildHasherDefault<DefaultHasher>>,
     /// Whose turn it is, of those who have a line.
-    turns: VecDeque<Caller>,
+    turns: VecDeque<Share>,
     length: usize,
     closed: bool,
 }
@@ -62,7 +39,7 @@ impl<T> Queue<T> {
 
     /// If the queue is full, the newest of the caller who has the most of it gives way, and comes back; unless that is
     /// this caller.
-    pub(super) fn push(&self, caller: Caller, item: T) -> Result<Option<T>, NotQueued> {
+    pub(super) fn push(&self, caller: Share, item: T) -> Result<Option<T>, NotQueued> {
         let mut state = self.state();
         if state.closed {
             return Err(NotQueued::Closed);
@@ -110,7 +87,7 @@ impl<T> Queue<T> {
 }
 
 impl<T> State<T> {
-    fn add(&mut self, caller: Caller, item: T) {
+    fn add(&mut self, caller: Share, item: T) {
         let line = self.lines.entry(caller).or_default();
         if line.is_empty() {
             self.turns.push_back(caller);
@@ -132,7 +109,7 @@ impl<T> State<T> {
         item
     }
 
-    fn make_room(&mut self, caller: Caller) -> Result<T, NotQueued> {
+    fn make_room(&mut self, caller: Share) -> Result<T, NotQueued> {
         let own = self.lines.get(&caller).map_or(0, VecDeque::len);
         let longest = self.turns.iter().filter_map(|other| Some((self.lines.get(other)?.len(), *other)));
         let (length, longest) = longest.max_by_key(|(length, _)| *length).ok_or(NotQueued::Full)?;
@@ -152,7 +129,7 @@ mod tests {
 
     #[test]
     fn one_caller_has_the_whole_queue_while_no_other_asks() {
-        let (queue, flood) = (Queue::new(4), Caller::new("flood"));
+        let (queue, flood) = (Queue::new(4), Share::of("flood"));
         for number in 0..4 {
             assert_eq!(queue.push(flood, number), Ok(None));
         }
@@ -162,7 +139,7 @@ mod tests {
 
     #[test]
     fn in_a_full_queue_the_newest_of_who_has_the_most_gives_way_until_all_have_the_same() {
-        let (queue, flood, polite) = (Queue::new(4), Caller::new("flood"), Caller::new("polite"));
+        let (queue, flood, polite) = (Queue::new(4), Share::of("flood"), Share::of("polite"));
         for number in 0..4 {
             queue.push(flood, number).unwrap();
         }
@@ -170,16 +147,16 @@ mod tests {
         assert_eq!(queue.push(flood, 4), Err(NotQueued::Full));
         assert_eq!(queue.push(polite, 11), Ok(Some(2)));
         assert_eq!(queue.push(polite, 12), Err(NotQueued::Full), "each has a half");
-        assert_eq!(queue.push(Caller::new("third"), 20), Ok(Some(11)));
+        assert_eq!(queue.push(Share::of("third"), 20), Ok(Some(11)));
         assert_eq!(queue.take(9), [0, 10, 20, 1], "in turns");
     }
 
     #[tokio::test]
     async fn what_was_in_it_when_it_was_closed_is_still_taken() {
         let queue = Queue::new(4);
-        queue.push(Caller::default(), 1).unwrap();
+        queue.push(Share::default(), 1).unwrap();
         queue.close();
-        assert_eq!(queue.push(Caller::default(), 2), Err(NotQueued::Closed));
+        assert_eq!(queue.push(Share::default(), 2), Err(NotQueued::Closed));
         assert!(queue.ready().await);
         assert_eq!(queue.take(1), [1]);
         assert!(!queue.ready().await);

@@ -12,10 +12,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::aside::Aside;
+use super::caller::Share;
 use super::carryover::Carryover;
 use super::command::SubmitError;
 use super::limits::Limits;
-use super::queue::{Caller, NotQueued, Queue};
+use super::queue::{NotQueued, Queue};
 use super::round::{Batches, count};
 use super::show::{Look, show};
 use super::task::Task;
@@ -47,16 +48,16 @@ impl Shard {
         (shard, loops)
     }
 
-    pub(super) fn submit(&self, caller: Caller, task: Task) -> Result<(), SubmitError> {
-        match self.commands.push(caller, task)? {
+    pub(super) fn submit(&self, share: Share, task: Task) -> Result<(), SubmitError> {
+        match self.commands.push(share, task)? {
             Some(gives_way) => gives_way.answer(Err(SubmitError::Full)),
             None => metrics::gauge!(QUEUE_LENGTH).increment(1),
         }
         Ok(())
     }
 
-    pub(super) fn look(&self, caller: Caller, look: Look) -> Result<(), SubmitError> {
-        if let Some(gives_way) = self.looks.push(caller, look)? {
+    pub(super) fn look(&self, share: Share, look: Look) -> Result<(), SubmitError> {
+        if let Some(gives_way) = self.looks.push(share, look)? {
             gives_way.answer(Err(SubmitError::Full));
         }
         Ok(())

@@ -10,6 +10,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
+use metrics::Label;
 use midsession::Endpoint;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -18,6 +19,7 @@ use super::app::App;
 use super::id::new_id;
 use super::paths::{END_USER, OPEN, PUBLIC_DOCS};
 use super::reply::{LogOutcome, Reply};
+use crate::batch::Caller;
 use crate::metrics::{REQUEST_SECONDS, REQUESTS};
 use crate::store::Store;
 
@@ -31,8 +33,10 @@ pub(crate) async fn request_layer<S: Store>(
     mut request: Request,
     next: Next,
 ) -> Response<Body> {
-    let line = Line::begin(&request);
-    let response = match ambiguity(&request).or_else(|| app.unauthorized(&mut request)) {
+    let mut line = Line::begin(&request);
+    let refusal = ambiguity(&request).or_else(|| app.unauthorized(&mut request));
+    line.client = request.extensions().get().and_then(Caller::client).cloned();
+    let response = match refusal {
         Some(refusal) => refusal.into_response(),
         None => next.run(request).await,
     };
@@ -56,7 +60,7 @@ fn ambiguity(request: &Request) -> Option<Reply> {
 
 impl<S> App<S> {
     /// Lets in who shows a token, and anyone who asks after the server's health or reads what is public of its docs.
-    /// Who showed a token shares the queue as that token's [`Caller`](crate::Caller).
+    /// Who showed a token shares the queue as that token's [`Caller`].
     fn unauthorized(&self, request: &mut Request) -> Option<Reply> {
         let path = request.uri().path();
         let in_docs = |docs: &str| path.strip_prefix(docs).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -75,6 +79,8 @@ struct Line {
     started: Instant,
     id: String,
     trace_id: Option<String>,
+    /// A name of the configuration, so that there are few.
+    client: Option<Arc<str>>,
     method: &'static str,
     route: String,
 }
@@ -93,13 +99,14 @@ impl Line {
             started: Instant::now(),
             id: request_id(request.headers()).unwrap_or_else(|| new_id(OffsetDateTime::now_utc())),
             trace_id: trace_id(request.headers()),
+            client: None,
             method: method.unwrap_or("other"),
             route,
         }
     }
 
     fn end(self, mut response: Response<Body>) -> Response<Body> {
-        let Self { started, id, trace_id, method, route } = self;
+        let Self { started, id, trace_id, client, method, route } = self;
         let status = response.status();
         let elapsed = started.elapsed();
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
@@ -110,6 +117,7 @@ impl Line {
         tracing::info!(
             request_id = id,
             trace_id,
+            client = client.as_deref(),
             method,
             route,
             status = status.as_u16(),
@@ -119,9 +127,14 @@ impl Line {
             "request"
         );
         metrics::histogram!(REQUEST_SECONDS, "route" => route.clone()).record(elapsed);
-        let status = status.as_str().to_owned();
-        metrics::counter!(REQUESTS, "route" => route, "method" => method, "status" => status, "outcome" => outcome)
-            .increment(1);
+        let mut labels = vec![
+            Label::new("route", route),
+            Label::new("method", method),
+            Label::new("status", status.as_str().to_owned()),
+            Label::new("outcome", outcome),
+        ];
+        labels.extend(client.map(|client| Label::new("client", client)));
+        metrics::counter!(REQUESTS, labels).increment(1);
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }

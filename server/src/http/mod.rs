@@ -23,7 +23,7 @@ use midsession::CommType;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use self::app::App;
-pub use self::auth::{TOKEN_MIN_CHARS, Token, TokenError, Tokens};
+pub use self::auth::{CLIENT_MAX_CHARS, TOKEN_MIN_CHARS, Token, TokenError, Tokens};
 use self::health::Readiness;
 use self::paths::{DESCRIPTION, HEALTH, LIVE, READY};
 use self::reply::Reply;

@@ -18,39 +18,46 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// How many times it is read at once. One that hangs keeps a thread.
 const READERS: usize = 4;
 
-/// A file with one bearer token a line. Empty lines are skipped, and so is white space around a token. A file that other
-/// users may read is used all the same, with a warning in the log.
+/// A file with one bearer token a line, as [`Token::parse`] reads it. Empty lines are skipped, and so is white space around a
+/// token. A file that other users may read is used all the same, with a warning in the log.
 #[derive(Debug)]
 pub struct TokenFile {
     path: PathBuf,
+    beside: Option<Token>,
     readers: Arc<Semaphore>,
 }
 
 impl TokenFile {
     /// The file at `path`. It is not read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), readers: Arc::new(Semaphore::new(READERS)) }
+        Self { path: path.into(), beside: None, readers: Arc::new(Semaphore::new(READERS)) }
     }
 
-    /// Reads it, for at most 10 s, on a thread of its own: nothing else waits for it.
+    /// This token is valid beside those of the file.
+    #[must_use]
+    pub fn beside(self, token: Option<Token>) -> Self {
+        Self { beside: token, ..self }
+    }
+
+    /// Reads it, for at most 10 s, on a thread of its own: nothing else waits for it. The tokens are all that are valid.
     ///
     /// # Errors
     /// - The file cannot be read, or is over 64 KiB.
-    /// - A line is no token.
+    /// - A line is no token, or its name is wrong, or that of another token.
     /// - There is no token in it.
     /// - It was not read in time, or four earlier calls still wait for it.
     pub async fn read(&self) -> Result<Vec<Token>, TokenFileError> {
         let reader = self.readers.clone().try_acquire_owned().map_err(|_| TokenFileError::Late)?;
-        let path = self.path.clone();
+        let (path, beside) = (self.path.clone(), self.beside.clone());
         let read = blocking(TIME_LIMIT, move || {
             let _reader = reader;
-            read(&path)
+            read(&path, beside)
         });
         read.await.unwrap_or(Err(TokenFileError::Late))
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Token>, TokenFileError> {
+fn read(path: &Path, beside: Option<Token>) -> Result<Vec<Token>, TokenFileError> {
     let mut file = File::open(path).map_err(|error| TokenFileError::Unreadable(error.kind()))?;
     let mut text = String::new();
     let read = file.by_ref().take(MAX_BYTES + 1).read_to_string(&mut text);
@@ -58,11 +65,17 @@ fn read(path: &Path) -> Result<Vec<Token>, TokenFileError> {
     if u64::try_from(bytes).is_ok_and(|bytes| bytes > MAX_BYTES) {
         return Err(TokenFileError::TooLarge);
     }
-    let mut tokens = Vec::new();
+    let given = beside.iter().count();
+    let mut tokens = Vec::from_iter(beside);
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        tokens.push(Token::new(line.trim()).map_err(|error| TokenFileError::Line(index + 1, error))?);
+        let token =
+            Token::parse(line.trim()).and_then(|token| match tokens.iter().find_map(|other| token.clash(other)) {
+                Some(clash) => Err(clash),
+                None => Ok(token),
+            });
+        tokens.push(token.map_err(|error| TokenFileError::Line(index + 1, error))?);
     }
-    if tokens.is_empty() {
+    if tokens.len() == given {
         return Err(TokenFileError::Empty);
     }
     if is_open_to_others(&file) {

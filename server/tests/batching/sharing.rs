@@ -59,18 +59,18 @@ async fn a_caller_who_fills_the_queue_is_refused_and_a_polite_one_is_not() {
     store.fail([Fault::Slow(SECOND)]);
     let (flood, polite) = (Caller::new("flood"), Caller::new("polite"));
     let mut links = JoinSet::new();
-    let mut submit = |caller, id: &str| {
-        let (sessions, id) = (sessions.clone(), id.to_owned());
-        links.spawn(async move { (caller, sessions.submit_as(caller, &id, link("a")).await) });
+    let mut submit = |caller: &Caller, id: &str| {
+        let (sessions, caller, id) = (sessions.clone(), caller.clone(), id.to_owned());
+        links.spawn(async move { (caller.clone(), sessions.submit_as(caller, &id, link("a")).await) });
     };
-    submit(flood, "first");
+    submit(&flood, "first");
     settle().await;
     for number in 0..20 {
-        submit(flood, &number.to_string());
+        submit(&flood, &number.to_string());
     }
     settle().await;
     for number in 20..23 {
-        submit(polite, &number.to_string());
+        submit(&polite, &number.to_string());
     }
     settle().await;
     sessions.probe(SECOND * 2).await.unwrap();
