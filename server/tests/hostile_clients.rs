@@ -370,14 +370,20 @@ async fn a_clock_before_1970_panics_nowhere() {
         (format!("LD_PRELOAD={}", faketime.display()), format!("FAKETIME_TIMESTAMP_FILE={}", file.display()));
     let environment = ["env", &preload, &file_setting, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
 
-    std::fs::write(&file, "@1960-02-03 04:05:06").unwrap();
+    // In one step: libfaketime ends a process that reads the file while it is empty.
+    let set = |moment: &str| {
+        let next = site.folder.path().join("next-clock");
+        std::fs::write(&next, moment).unwrap();
+        std::fs::rename(&next, &file).unwrap();
+    };
+    set("@1960-02-03 04:05:06");
     let mut refused = Command::new("env");
     refused.args(&environment[1..]).arg(command().get_program()).args(["--token", TOKEN, "--listen", "127.0.0.1:0"]);
     let refused = refused.args(["--database-url", &site.url()]).output().unwrap();
     let stderr = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(stderr, "midsession-server: the machine's clock is before 1970: set it first\n");
 
-    std::fs::write(&file, "@2020-02-03 04:05:06").unwrap();
+    set("@2020-02-03 04:05:06");
     let server = site.server_as(&environment, "30s", &[]);
     let live = async || {
         let mut stream = TcpStream::connect(&server.address).await.unwrap();
@@ -386,9 +392,9 @@ async fn a_clock_before_1970_panics_nowhere() {
         stream.read_exact(&mut reply).await.is_ok_and(|_| &reply == b"HTTP/1.1 200")
     };
     assert!(live().await);
-    std::fs::write(&file, "@1960-02-03 04:05:06").unwrap();
+    set("@1960-02-03 04:05:06");
     assert!(!live().await);
-    std::fs::write(&file, "@2020-02-03 04:05:06").unwrap();
+    set("@2020-02-03 04:05:06");
     assert!(live().await);
     let log = server.log();
     assert!(log.contains(r#""timestamp":"1960-02-0"#) && !log.contains("panicked"), "{log}");
