@@ -15,17 +15,24 @@ use tokio::task::JoinSet;
 use crate::harness::{Site, TOKEN, send};
 use crate::postgres_harness::Bouncer;
 
+/// A disk that others use may take seconds to write, and the kit is not about time.
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
+
+fn postgres_options() -> PostgresOptions {
+    PostgresOptions { timeout: CALL_TIMEOUT, ..PostgresOptions::default() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_the_conformance_kit_is_answered_on_sqlite() {
     let site = Site::sqlite();
-    let store = Sqlite::open(&site.url(), Duration::from_secs(2)).await.unwrap();
+    let store = Sqlite::open(&site.url(), CALL_TIMEOUT).await.unwrap();
     every_case_is_answered(async || site.execute("DELETE FROM sessions").await, store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_the_conformance_kit_is_answered_on_postgres() {
     let Some(site) = Site::postgres() else { return };
-    let store = Postgres::open(&site.url(), &PostgresOptions::default()).await.unwrap();
+    let store = Postgres::open(&site.url(), &postgres_options()).await.unwrap();
     every_case_is_answered(async || site.execute("DELETE FROM sessions").await, Arc::new(store)).await;
 }
 
@@ -34,7 +41,7 @@ async fn every_case_of_the_conformance_kit_is_answered_on_postgres_through_pgbou
     let Some(site) = Site::postgres() else { return };
     let port = site.url().rsplit([':', '/']).nth(1).unwrap().parse().unwrap();
     let Some(bouncer) = Bouncer::start(port, "") else { return };
-    let store = Postgres::open(&bouncer.url(), &PostgresOptions::default()).await.unwrap();
+    let store = Postgres::open(&bouncer.url(), &postgres_options()).await.unwrap();
     every_case_is_answered(async || site.execute("DELETE FROM sessions").await, store).await;
 }
 
@@ -70,7 +77,8 @@ async fn stored<S: Store>(store: &S, case: &Case) -> BTreeMap<String, AnySession
 /// By a server of its own. It is told to stop, and may take its time for that while the next case is asked.
 async fn ask<S: Store + Clone>(store: &S, case: &Case, servers: &mut JoinSet<()>) -> Reply {
     let now = case.now;
-    let sessions = Sessions::start(store.clone(), case.policy, Arc::new(move || now), Limits::default());
+    let limits = Limits { request_timeout: 2 * CALL_TIMEOUT, ..Limits::default() };
+    let sessions = Sessions::start(store.clone(), case.policy, Arc::new(move || now), limits);
     let app = App { sessions, tokens: Token::new(TOKEN).unwrap().into(), public_docs: false };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -73,7 +73,7 @@ impl Process {
         Self::start(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
-    fn in_cluster() -> Self {
+    fn in_cluster(node_timeout: &str) -> Self {
         let bus = free_port().to_string();
         Self::start(&[
             "--appendonly",
@@ -85,7 +85,7 @@ impl Process {
             "--cluster-port",
             &bus,
             "--cluster-node-timeout",
-            "2000",
+            node_timeout,
             "--cluster-require-full-coverage",
             "no",
             "--repl-diskless-sync-delay",
@@ -199,8 +199,18 @@ pub struct Cluster {
 const MASTERS: usize = 3;
 
 impl Cluster {
+    /// A replica takes over from a master that is silent for two seconds.
     pub fn start() -> Self {
-        let nodes: Vec<Process> = (0..2 * MASTERS).map(|_| Process::in_cluster()).collect();
+        Self::with_node_timeout("2000")
+    }
+
+    /// Each master stays one, on a busy machine too.
+    pub fn without_failover() -> Self {
+        Self::with_node_timeout("60000")
+    }
+
+    fn with_node_timeout(node_timeout: &str) -> Self {
+        let nodes: Vec<Process> = (0..2 * MASTERS).map(|_| Process::in_cluster(node_timeout)).collect();
         for (node, slots) in nodes.iter().zip([("0", "5460"), ("5461", "10922"), ("10923", "16383")]) {
             node.tell(&["CLUSTER", "ADDSLOTSRANGE", slots.0, slots.1]);
         }

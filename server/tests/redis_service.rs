@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use midsession_server::{Redis, RedisOptions};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -11,17 +12,20 @@ use tokio::time::sleep;
 use crate::conformance::every_case_is_answered;
 use crate::faults::Load;
 use crate::harness::Server;
-use crate::redis_harness::{Cluster, is_missing, open};
+use crate::redis_harness::{Cluster, REQUEST_TIMEOUT, is_missing};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_the_conformance_kit_is_answered_on_a_redis_cluster() {
     if is_missing() {
         return;
     }
-    let cluster = Cluster::start();
+    let cluster = Cluster::without_failover();
+    // A disk that others use may take seconds to write.
+    let options = RedisOptions { timeout: REQUEST_TIMEOUT, start: REQUEST_TIMEOUT, ..RedisOptions::default() };
+    let store = Redis::open(&cluster.url(), &options).await.unwrap();
     // The first three nodes are the masters.
     let clear = async || cluster.nodes[..3].iter().for_each(|master| master.tell(&["FLUSHALL"]));
-    every_case_is_answered(clear, Arc::new(open(&cluster.url()).await)).await;
+    every_case_is_answered(clear, Arc::new(store)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
