@@ -75,6 +75,12 @@ pub enum Task {
         /// The new file
         file: PathBuf,
     },
+    /// Ask the server that runs with the same --listen on this machine for a path, and exit: 0 if it answers 200
+    Health {
+        /// /livez: it runs; /readyz: it takes traffic
+        #[arg(default_value = "/livez", value_parser = ["/livez", "/readyz"])]
+        path: String,
+    },
     /// Erase the personal data of sessions that ended long ago, and exit
     Purge {
         /// How long ago they must have ended, such as 30d
@@ -90,7 +96,7 @@ struct Flags {
     #[command(subcommand)]
     task: Option<Task>,
     /// Address to listen on; port 0 picks a free one
-    #[arg(long, env = "MIDSESSION_LISTEN", default_value = "127.0.0.1:3000")]
+    #[arg(long, env = "MIDSESSION_LISTEN", default_value = "127.0.0.1:3000", global = true)]
     listen: SocketAddr,
     /// `sqlite://FILE`, `postgres://USER:PASSWORD@HOST/DATABASE` or `redis://HOST:PORT`
     #[arg(

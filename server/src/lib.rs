@@ -11,7 +11,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `main`, `config`, `log`, `exporter` | the binary: its flags, its log, its metrics in Prometheus' form |
+//! | `main`, `config`, `log`, `exporter`, `health_check` | the binary: its flags, its log, its metrics in Prometheus' form, a client that asks how it is |
 //! | `net` | the socket: which connections are let in, how long a client may take, the stop |
 //! | `http` | a request until it is a command, and the reply: `layers` before all routes, `paths`, `handlers` with what they `extract`, the tokens in `auth` and `token_file`, each answer in `reply`, the API's description in `schema` and `openapi`, its page in `docs`, the probe in `health` |
 //! | `batch` | a command until it is answered: its queue and `task`, the `round` of a shard, its `reads`, what it `decide`s, what it leaves for the next (`carryover`), and what became of a write of unknown fate (`attempt`). No HTTP, no database |
@@ -99,6 +99,7 @@ mod config;
 mod detach;
 mod engines;
 mod exporter;
+mod health_check;
 mod http;
 mod log;
 pub mod metrics;
@@ -117,6 +118,7 @@ pub use engines::schemes;
 #[cfg(feature = "sqlite")]
 pub use engines::sqlite::{Sqlite, SqliteOpenError};
 pub use exporter::Exporter;
+pub use health_check::health_check;
 pub use http::{App, CLIENT_MAX_CHARS, TOKEN_MIN_CHARS, Token, TokenError, TokenFile, TokenFileError, Tokens, router};
 pub use log::Log;
 pub use net::{ConnectionLimits, serve};

@@ -14,7 +14,7 @@ use midsession_server::Sqlite;
 use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX, READY};
 use midsession_server::{
     App, Config, EraseReport, Exporter, Limits, Log, Purgeable, Sessions, Store, Task, Token, TokenFile,
-    TokenFileError, Tokens, purge, router, schemes, serve,
+    TokenFileError, Tokens, health_check, purge, router, schemes, serve,
 };
 #[cfg(feature = "postgres")]
 use midsession_server::{Postgres, PostgresOptions};
@@ -60,6 +60,9 @@ fn main() -> ExitCode {
 
 async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     let config = Config::from_process()?;
+    if let Task::Health { path } = &config.task {
+        return Ok(health_check(config.listen, path)?);
+    }
     if OffsetDateTime::now_utc().unix_timestamp() < 0 {
         return Err("the machine's clock is before 1970: set it first".into());
     }
@@ -79,7 +82,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     // Before the database is opened: a server that cannot listen need not try.
     let listener = match config.task {
         Task::Serve => Some(listen(config.listen).await?),
-        Task::Migrate { .. } | Task::Backup { .. } | Task::Purge { .. } => None,
+        _ => None,
     };
     if let (Some(_), Some(address)) = (&listener, config.metrics_listen) {
         export_metrics(address).await?;
@@ -132,7 +135,7 @@ async fn run_on_sqlite(
     let (url, timeout) = (&*config.database_url, config.database_timeout);
     let opening = async {
         match config.task {
-            Task::Serve => Sqlite::open(url, timeout).await.map(Some),
+            Task::Serve | Task::Health { .. } => Sqlite::open(url, timeout).await.map(Some),
             Task::Migrate { to: None } | Task::Purge { .. } => Sqlite::open_beside(url, timeout).await.map(Some),
             Task::Migrate { to: Some(version) } => Sqlite::migrate(url, timeout, version).await.map(|()| None),
             Task::Backup { ref file } => {

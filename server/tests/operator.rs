@@ -219,6 +219,41 @@ async fn the_log_tells_of_start_and_stop_and_takes_over_ids() {
     assert!(!log.contains(TOKEN) && !log.contains("sessions.db"), "{log}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn health_says_by_its_exit_code_whether_the_server_lives_and_whether_it_is_ready() {
+    let site = Site::sqlite();
+    let mut server = site.server("30s");
+    let port = server.address.rsplit(':').next().unwrap().to_owned();
+    // A server on all addresses is asked on the machine's own.
+    for listen in [server.address.clone(), format!("0.0.0.0:{port}")] {
+        assert_eq!(health(&listen, &[]), (Some(0), String::new()));
+        assert_eq!(health(&listen, &["/readyz"]), (Some(0), String::new()));
+    }
+    site.execute("ALTER TABLE sessions RENAME TO gone").await;
+    // Readiness is asked for once a second.
+    until("it is not ready", async || health(&server.address, &["/readyz"]).0 == Some(1)).await;
+    assert_eq!(health(&server.address, &["/readyz"]).1, "midsession-server: /readyz is not well: HTTP/1.1 503\n");
+    assert_eq!(health(&server.address, &["/livez"]).0, Some(0));
+    server.kill();
+    let (code, said) = health(&server.address, &[]);
+    assert!(code == Some(1) && said.starts_with("midsession-server: /livez does not answer: "), "{said}");
+    assert!(said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn health_gives_up_a_server_that_hangs() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (code, said) = health(&listener.local_addr().unwrap().to_string(), &[]);
+    assert!(code == Some(1) && said.starts_with("midsession-server: /livez does not answer: "), "{said}");
+}
+
+/// The exit code, and what it says.
+fn health(listen: &str, path: &[&str]) -> (Option<i32>, String) {
+    let asked = command().env("MIDSESSION_LISTEN", listen).arg("health").args(path).output().unwrap();
+    assert!(asked.stdout.is_empty());
+    (asked.status.code(), String::from_utf8(asked.stderr).unwrap())
+}
+
 #[test]
 fn migrate_makes_the_schema_and_ends() {
     let site = Site::sqlite();

@@ -123,7 +123,7 @@ fn run(task: &str, site: &Site, flag: &str, value: &str) -> Command {
 #[test]
 fn each_flag_of_the_help_is_in_the_tables() {
     let mut shown = BTreeSet::new();
-    for task in [&["--help"][..], &["purge", "--help"], &["migrate", "--help"]] {
+    for task in [&["--help"][..], &["purge", "--help"], &["migrate", "--help"], &["health", "--help"]] {
         let help = command().args(task).output().unwrap();
         let help = String::from_utf8(help.stdout).unwrap();
         let flags = help.lines().filter_map(|line| line.trim_start().trim_start_matches("-h, ").split(' ').next());
