@@ -439,6 +439,11 @@ impl Client {
         request.send().await.unwrap().status().as_u16()
     }
 
+    /// Erases the end user of `chats/…` or `calls/…`.
+    pub async fn erase(&self, session: &str) -> (u16, String) {
+        self.delete(&format!("{session}/end_user")).await
+    }
+
     pub async fn delete(&self, path: &str) -> (u16, String) {
         let request = self.http.delete(format!("{}/apps/api/v1/{path}", self.base)).bearer_auth(TOKEN);
         let response = request.send().await.unwrap();
@@ -446,7 +451,7 @@ impl Client {
     }
 
     pub async fn health(&self) -> u16 {
-        self.http.get(format!("{}/healthz", self.base)).send().await.unwrap().status().as_u16()
+        self.http.get(format!("{}/readyz", self.base)).send().await.unwrap().status().as_u16()
     }
 
     /// Waits for it to be healthy again.

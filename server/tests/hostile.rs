@@ -26,7 +26,7 @@ async fn who_shows_no_token_or_another_gets_no_further() {
         format!("authorization: Bearer {MARKER}\u{e9}\r\n"),
         format!("x-authorization: Bearer {TOKEN}\r\n"),
     ];
-    for path in [LINK, "/apps/api/v1/chats", "/apps/api/v1/calls/42", "/openapi.json", "/", "/nowhere", "/healthz/"] {
+    for path in [LINK, "/apps/api/v1/chats", "/apps/api/v1/calls/42", "/openapi.json", "/", "/nowhere", "/readyz/"] {
         for attempt in &attempts {
             let reply = send(&server.address, format!("POST {path} HTTP/1.1\r\nhost: x\r\n{attempt}\r\n")).await;
             assert_eq!((reply.status, reply.body.as_str()), (401, r#"{"message":"Unauthorized"}"#), "{path} {attempt}");
@@ -48,15 +48,19 @@ async fn wrong_methods_and_odd_paths_get_the_same_shape_of_reply() {
     let long = "a".repeat(256);
     let cases = [
         ("GET", "/apps/api/v1/chats", 405, Some("POST")),
-        ("PUT", LINK, 405, Some("POST")),
-        ("GET", "/apps/api/v1/emails/42/end_user", 405, Some("POST")),
-        ("BREW", LINK, 405, Some("POST")),
-        ("DELETE", "/apps/api/v1/chats/42", 404, None),
-        ("PUT", "/apps/api/v1/chats/42", 405, Some("GET,HEAD,DELETE")),
+        ("PUT", LINK, 405, Some("POST,DELETE")),
+        ("GET", "/apps/api/v1/emails/42/end_user", 405, Some("POST,DELETE")),
+        ("BREW", LINK, 405, Some("POST,DELETE")),
+        ("DELETE", LINK, 404, None),
+        ("DELETE", "/apps/api/v1/emails/42/end_user", 404, None),
+        ("DELETE", "/apps/api/v1//42/end_user", 404, None),
+        ("DELETE", "/apps/api/v1/chats/42", 405, Some("GET,HEAD")),
+        ("PUT", "/apps/api/v1/chats/42", 405, Some("GET,HEAD")),
         ("GET", "/apps/api/v1/chats/42/end", 405, Some("POST")),
-        ("POST", "/healthz", 405, Some("GET,HEAD")),
+        ("POST", "/readyz", 405, Some("GET,HEAD")),
+        ("GET", "/healthz", 404, None),
         ("POST", "/openapi.json", 405, Some("GET,HEAD")),
-        ("OPTIONS", LINK, 405, Some("POST")),
+        ("OPTIONS", LINK, 405, Some("POST,DELETE")),
         ("POST", LINK, 400, None),
         ("POST", "//apps/api/v1/chats/42/end_user", 400, None),
         ("POST", "/apps/api/v1//42/end_user", 400, None),
@@ -73,7 +77,7 @@ async fn wrong_methods_and_odd_paths_get_the_same_shape_of_reply() {
         ("GET", "/apps/api/v1/chats/%ff", 404, None),
         ("GET", "/apps/api/v1/chats/%00", 404, None),
         ("GET", "/apps/api/v1/chats/marker-5d0e%0d%0ax", 404, None),
-        ("GET", "/apps/api/v1/chats/..%2f..%2fhealthz", 404, None),
+        ("GET", "/apps/api/v1/chats/..%2f..%2freadyz", 404, None),
         ("GET", "/apps/api/v1/chats/'%20OR%201=1", 404, None),
         ("GET", "/marker-5d0e", 404, None),
         ("GET", "*", 404, None),

@@ -54,28 +54,22 @@ async fn connections_beyond_the_cap_wait_and_take_no_descriptors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heads_are_limited_to_16_kb() {
+async fn heads_are_limited_to_16_kb_and_what_is_no_http_is_refused_by_hyper() {
     let site = Site::sqlite();
     let server = site.server("30s");
     let head = |filler: usize| format!("GET /livez HTTP/1.1\r\nhost: x\r\nx-filler: {}\r\n", "a".repeat(filler));
     assert_eq!(send(&server.address, head(15_000) + "\r\n").await.status, 200);
-    for (request, status, message) in [
-        (head(17_000) + "\r\n", 431, "Request Header Fields Too Large"),
-        (head(300_000), 431, "Request Header Fields Too Large"),
-        (format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(17_000)), 431, "Request Header Fields Too Large"),
-        (head(10) + &"x: y\r\n".repeat(200) + "\r\n", 431, "Request Header Fields Too Large"),
-        ("marker\r\n\r\n".to_owned(), 400, "Bad Request"),
-        ("GET / HTTP/1.1\r\nhost : x\r\n\r\n".to_owned(), 400, "Bad Request"),
-        ("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(), 400, "Bad Request"),
+    for (request, status) in [
+        (head(16_384), 431),
+        (head(10) + &"x: y\r\n".repeat(200) + "\r\n", 431),
+        ("marker\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nhost : x\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n".to_owned(), 400),
     ] {
         let reply = send(&server.address, &request).await;
         let start: String = request.chars().take(60).collect();
-        assert_eq!(
-            (reply.status, reply.body.as_str()),
-            (status, format!(r#"{{"message":"{message}"}}"#).as_str()),
-            "{start}"
-        );
-        assert_eq!(reply.header("content-type"), Some("application/json"), "{start}");
+        assert_eq!((reply.status, reply.body.as_str()), (status, ""), "{start}");
+        assert!(!reply.text().contains("marker"), "{start}");
     }
 
     let before = server.resident();
@@ -204,11 +198,11 @@ async fn ready(server: &Server, expected: u16) {
     let started = Instant::now();
     loop {
         let mut statuses = Vec::new();
-        for path in ["/readyz", "/healthz", "/livez"] {
+        for path in ["/readyz", "/livez"] {
             statuses.push(send(&server.address, format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")).await.status);
         }
         assert_eq!(statuses.pop(), Some(200));
-        if statuses == [expected, expected] {
+        if statuses == [expected] {
             return;
         }
         assert!(started.elapsed() < LONG, "{statuses:?}, and not {expected}");
@@ -329,14 +323,11 @@ async fn an_id_is_read_in_one_way_and_a_doubled_slash_is_one_in_every_route() {
             ("GET", "", 404, 200),
             ("POST", "/end_user", 404, 202),
             ("POST", "/end", 404, 200),
-            ("DELETE", "", 404, 204),
+            ("DELETE", "/end_user", 404, 204),
         ] {
             assert_eq!(ask(method, format!("{base}/{escaped}{rest}")).await, unknown, "{method} {base} {rest}");
-            let (known, id) = match (slashes, rest) {
-                // The session has ended by then.
-                ("//", "/end_user") => (400, &id),
-                _ => (known, &id),
-            };
+            // The session has ended by then.
+            let known = if (method, slashes, rest) == ("POST", "//", "/end_user") { 400 } else { known };
             assert_eq!(ask(method, format!("{base}/{id}{rest}")).await, known, "{method} {base} {rest}");
         }
         assert_eq!(ask("POST", base).await, 201);

@@ -30,7 +30,7 @@ async fn nothing_of_an_erased_person_is_in_the_database_s_files_after_the_page_s
     // As autovacuum does, which would copy records into the statistics.
     cluster.execute("ANALYZE sessions").await;
     for id in &ids {
-        assert_eq!(erase(&client, id).await, 204);
+        assert_eq!(client.erase(&format!("chats/{id}")).await.0, 204);
     }
     cluster.execute("CHECKPOINT").await;
     assert!(cluster.finds("marker") > 0, "a search finds what is there");
@@ -43,13 +43,6 @@ async fn nothing_of_an_erased_person_is_in_the_database_s_files_after_the_page_s
     }
     assert_eq!(cluster.finds("marker"), 0);
     assert_eq!(client.chat(&ids[0]).await["state"], "ended");
-}
-
-async fn erase(client: &crate::harness::Client, id: &str) -> u16 {
-    match client.delete(&format!("chats/{id}/end_user")).await.0 {
-        404 | 405 => client.delete(&format!("chats/{id}")).await.0,
-        status => status,
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

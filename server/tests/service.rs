@@ -55,24 +55,31 @@ async fn a_body_that_is_broken_json_is_told_from_one_with_wrong_data() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ended_sessions_personal_data_is_erased() {
+async fn the_end_user_of_a_session_is_erased_whether_it_is_active_has_ended_or_has_none() {
     let site = Site::sqlite();
     let server = site.server("30s");
     let client = server.client();
     let id = client.start_chat().await;
     let (chat, call) = (format!("chats/{id}"), format!("calls/{id}"));
-    client.link(&id, "id-1").await;
-    assert_eq!(client.delete(&chat).await, (409, r#"{"message":"the session has not ended"}"#.to_owned()));
-    client.post(&format!("{chat}/end"), json!({})).await;
-    assert_eq!(client.delete(&call).await, (404, r#"{"message":"Not Found"}"#.to_owned()), "a chat is no call");
-    assert_eq!(client.delete("chats/unknown").await.0, 404);
-    assert!(client.chat(&id).await.get("end_user").is_some());
-
-    for _ in 0..2 {
-        assert_eq!(client.delete(&chat).await, (204, String::new()));
+    let erased = async |state: &str, revision: u64| {
+        assert_eq!(client.erase(&chat).await, (204, String::new()));
         let erased = client.chat(&id).await;
         assert_eq!((erased.get("end_user"), erased.get("last_linked_at")), (None, None));
-        assert_eq!((&erased["state"], &erased["revision"]), (&json!("ended"), &json!(3)));
+        assert_eq!((&erased["state"], &erased["revision"]), (&json!(state), &json!(revision)));
+    };
+    erased("active", 0).await;
+    client.link(&id, "id-1").await;
+    assert_eq!(client.erase(&call).await, (404, r#"{"message":"Not Found"}"#.to_owned()), "a chat is no call");
+    assert_eq!(client.erase("chats/unknown").await.0, 404);
+    assert!(client.chat(&id).await.get("end_user").is_some());
+    for _ in 0..2 {
+        erased("active", 2).await;
+    }
+
+    assert_eq!(client.link(&id, "id-1").await.0, 202, "it is anonymous again, and the interval is over");
+    client.post(&format!("{chat}/end"), json!({})).await;
+    for _ in 0..2 {
+        erased("ended", 5).await;
     }
 }
 

@@ -34,7 +34,7 @@ async fn within_a_minute_under_load_nothing_that_was_erased_is_in_any_file() {
     let mut erasures = JoinSet::new();
     for id in ids {
         let client = client.clone();
-        erasures.spawn(async move { client.delete(&format!("chats/{id}")).await.0 });
+        erasures.spawn(async move { client.erase(&format!("chats/{id}")).await.0 });
     }
     assert!(erasures.join_all().await.iter().all(|status| *status == 204));
     let erased = Instant::now();
@@ -60,7 +60,7 @@ async fn what_is_erased_just_before_a_stop_is_in_no_file_after_it() {
         ids.push(linked_and_ended(client.clone(), number).await);
     }
     for id in ids {
-        assert_eq!(client.delete(&format!("chats/{id}")).await.0, 204);
+        assert_eq!(client.erase(&format!("chats/{id}")).await.0, 204);
     }
     server.terminate();
     assert_eq!(server.exit_code(), Some(0));

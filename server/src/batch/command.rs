@@ -17,7 +17,8 @@ pub enum Command {
     Link(LinkRequest<'static>),
     /// End it, if it is of this comm type. Ending twice keeps the first end.
     End(CommType),
-    /// Erase the personal data of it, if it is of this comm type and has ended.
+    /// Erase its end user and the time of the last link, if it is of this comm type, active or ended. An active session is
+    /// anonymous again.
     Erase(CommType),
 }
 
@@ -32,10 +33,8 @@ pub enum Outcome {
     Link(Answer, Result<LinkChange, LinkError>),
     /// The session has ended, now or before.
     Ended,
-    /// The ended session has no personal data, now or before.
+    /// The session has no end user: it was erased, or had none.
     Erased,
-    /// It is not erased, since it has not ended.
-    StillActive,
     /// There is no such session of that comm type.
     NotFound,
 }
@@ -50,7 +49,6 @@ impl Outcome {
             Self::Link(_, Err(error)) => error.kind().as_str(),
             Self::Ended => "ended",
             Self::Erased => "erased",
-            Self::StillActive => "still_active",
             Self::NotFound => "not_found",
         }
     }

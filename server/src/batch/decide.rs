@@ -102,11 +102,10 @@ impl Decider {
             },
             Command::Erase(comm_type) => match of_type(*comm_type) {
                 None => (Outcome::NotFound, None),
-                Some(AnySession::Active(_)) => (Outcome::StillActive, None),
-                Some(AnySession::Ended(ended)) => {
-                    let erased = ended.clone().erase();
-                    let changed = erased != *ended;
-                    (Outcome::Erased, changed.then(|| (erased.into(), Some(SessionChange::Erased))))
+                Some(session) => {
+                    let erased = session.clone().erase();
+                    let changed = erased != *session;
+                    (Outcome::Erased, changed.then_some((erased, Some(SessionChange::Erased))))
                 }
             },
         }

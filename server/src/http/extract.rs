@@ -8,7 +8,6 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::{Extension, RequestPartsExt};
 use http_body_util::BodyExt;
 use midsession::{CommType, Endpoint};
 use tokio::time::timeout;
@@ -90,11 +89,30 @@ impl<S: Send + Sync> FromRequestParts<S> for SessionPath {
     type Rejection = Reply;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Reply> {
-        let comm_type: Result<Extension<CommType>, _> = parts.extract_with_state(state).await;
-        let Extension(comm_type) = comm_type.map_err(|_| Reply::NOT_FOUND)?;
-        // As the contract's route reads it: nothing is percent-decoded. It follows apps, api, v1 and the comm type.
-        let id = parts.uri.path().trim_start_matches('/').split('/').nth(4).unwrap_or_default().to_owned();
+        let KindPath(comm_type) = KindPath::from_request_parts(parts, state).await?;
+        // As the contract's route reads it: nothing is percent-decoded.
+        let id = segment(parts, 4).to_owned();
         let known = Endpoint::new(comm_type, &id).is_some();
         known.then_some(Self { comm_type, id }).ok_or(Reply::NOT_FOUND)
     }
+}
+
+/// The comm type a path names: calls, or chats.
+pub(crate) struct KindPath(pub(crate) CommType);
+
+impl<S: Sync> FromRequestParts<S> for KindPath {
+    type Rejection = Reply;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Reply> {
+        match segment(parts, 3) {
+            "calls" => Ok(Self(CommType::Call)),
+            "chats" => Ok(Self(CommType::Chat)),
+            _ => Err(Reply::NOT_FOUND),
+        }
+    }
+}
+
+/// A segment of the path: after apps, api and v1 comes the comm type, and then the id.
+fn segment(parts: &Parts, number: usize) -> &str {
+    parts.uri.path().trim_start_matches('/').split('/').nth(number).unwrap_or_default()
 }

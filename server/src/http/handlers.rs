@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{Method, Uri};
-use midsession::{CommType, Endpoint, LinkRequest, Session};
+use axum::http::Uri;
+use midsession::{Endpoint, LinkRequest, Session};
 use serde::de::IgnoredAny;
 
 use super::app::App;
-use super::extract::{JsonBody, SessionPath};
+use super::extract::{JsonBody, KindPath, SessionPath};
 use super::health::Readiness;
 use super::id::new_id;
 use super::reply::Reply;
@@ -39,14 +39,11 @@ type Shared<S> = State<Arc<App<S>>>;
 pub(crate) async fn end_user<S: Store>(
     State(app): Shared<S>,
     caller: Caller,
-    method: Method,
     uri: Uri,
     request: Request,
 ) -> Result<Reply, Reply> {
+    // Before the body, which nobody waits for on a path that is none.
     let endpoint = Endpoint::parse(uri.path()).ok_or(Reply::NOT_FOUND)?;
-    if method != Method::POST {
-        return Err(Reply::method_not_allowed(Some("POST")));
-    }
     let body = JsonBody::from_request(request, &app).await?;
     let link: LinkRequest<'_> = body.parse().map_err(|_| Reply::INVALID_JSON)?;
     let link = link.with_endpoint(&endpoint).into_owned();
@@ -70,6 +67,9 @@ pub(crate) async fn end_user<S: Store>(
             ("show" = (operation_id = "show", parameters(
                 ("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")
             ))),
+            ("erase" = (operation_id = "erase", parameters(
+                ("comm_type" = "$request.path.comm_type"), ("session_id" = "$response.body#/id")
+            ))),
         )),
         (status = 400, description = "The body is no JSON, or no new session", body = Message),
         (status = 404, description = "Neither calls nor chats", body = Message),
@@ -79,7 +79,7 @@ pub(crate) async fn end_user<S: Store>(
 pub(crate) async fn start<S: Store>(
     State(app): Shared<S>,
     caller: Caller,
-    Extension(comm_type): Extension<CommType>,
+    KindPath(comm_type): KindPath,
     body: JsonBody,
 ) -> Result<Reply, Reply> {
     let new: Option<NewSession> =
@@ -114,15 +114,14 @@ pub(crate) async fn end<S: Store>(
     Ok(app.sessions.submit_as(caller, &session.id, Command::End(session.comm_type)).await?.into())
 }
 
-/// Erase an ended session's personal data
+/// Erase a session's end user
 #[utoipa::path(
     delete,
-    path = "/apps/api/v1/{comm_type}/{session_id}",
+    path = "/apps/api/v1/{comm_type}/{session_id}/end_user",
     params(SessionParams),
     responses(
-        (status = 204, description = "Erased, now or before"),
+        (status = 204, description = "The session, active or ended, has none, now or before"),
         (status = 404, description = "No such session", body = Message),
-        (status = 409, description = "It has not ended: end it first", body = Message),
         CommonResponses,
     )
 )]
@@ -190,22 +189,4 @@ pub(crate) async fn ready<S: Store>(
     }
     readiness.ask().await?;
     Ok(Reply::HEALTHY)
-}
-
-/// The same as /readyz
-#[utoipa::path(
-    get,
-    path = "/healthz",
-    security(()),
-    responses(
-        (status = 200, description = "Writing works: `ok`", body = Message),
-        (status = 405, description = "No such method here", body = Message),
-        (status = 503, description = "It does not, or not in time", body = Message),
-    )
-)]
-pub(crate) async fn health<S: Store>(
-    stopping: Option<Extension<Stopping>>,
-    readiness: State<Arc<Readiness<S>>>,
-) -> Result<Reply, Reply> {
-    ready(stopping, readiness).await
 }

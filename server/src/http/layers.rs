@@ -11,7 +11,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, Version};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use metrics::Label;
-use midsession::Endpoint;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -90,9 +89,10 @@ impl Line {
         const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
         let method = METHODS.into_iter().find(|known| request.method().as_str() == *known);
         let route = match request.extensions().get::<MatchedPath>() {
+            // Whatever the comm type, and whether there is one: it is one route.
+            Some(matched) if matched.as_str().ends_with("/end_user") => END_USER.to_owned(),
             // The doubled slash is another way to write the same route.
             Some(matched) => matched.as_str().replacen("//", "/", 1),
-            None if Endpoint::parse(request.uri().path()).is_some() => END_USER.to_owned(),
             None => "none".to_owned(),
         };
         Self {

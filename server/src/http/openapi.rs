@@ -18,7 +18,7 @@ fn description() -> &'static str {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "midsession-server", description = "Links live calls and chats to their verified end users"),
-    paths(handlers::start, handlers::end_user, handlers::end, handlers::show, handlers::erase, handlers::live, handlers::ready, handlers::health, describe),
+    paths(handlers::start, handlers::end_user, handlers::end, handlers::show, handlers::erase, handlers::live, handlers::ready, describe),
     modifiers(&Bearer),
     security(("token" = []))
 )]

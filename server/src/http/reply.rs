@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use midsession::{Answer, AnySession};
@@ -36,7 +36,6 @@ impl Reply {
     replies! {
         HEALTHY = OK "ok" "ok";
         ENDED = OK "ended" "ended";
-        STILL_ACTIVE = CONFLICT "the session has not ended" "still_active";
         INVALID_JSON = BAD_REQUEST "body is not valid JSON" "invalid_json";
         INVALID_CRM = BAD_REQUEST
             "body is invalid: it is an object with an optional crm, supported or unsupported" "invalid_crm";
@@ -44,6 +43,7 @@ impl Reply {
         ENCODED = UNSUPPORTED_MEDIA_TYPE "content encoding must be identity" "encoded";
         BROKEN_BODY = BAD_REQUEST "body is incomplete" "broken_body";
         NOT_FOUND = NOT_FOUND "Not Found" "not_found";
+        METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED "Method Not Allowed" "method_not_allowed";
         TOO_SLOW = REQUEST_TIMEOUT "Request Timeout" "too_slow";
         TOO_LARGE = PAYLOAD_TOO_LARGE "body is over 16 KiB" "too_large";
         NOT_JSON = UNSUPPORTED_MEDIA_TYPE "content type must be application/json" "not_json";
@@ -69,13 +69,6 @@ impl Reply {
     pub(crate) fn header_twice(name: &HeaderName) -> Self {
         let body = serde_json::json!({ "message": format!("header is given twice: {name}") }).to_string();
         Self::new(StatusCode::BAD_REQUEST, "", "header_twice").with_body(body)
-    }
-
-    /// Without a method it leaves the header to axum, which knows.
-    pub(crate) fn method_not_allowed(allow: Option<&'static str>) -> Self {
-        let message = r#"{"message":"Method Not Allowed"}"#;
-        let header = allow.map(|allow| (ALLOW, HeaderValue::from_static(allow)));
-        Self { header, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message, "method_not_allowed") }
     }
 
     pub(crate) fn started(id: &str) -> Self {
@@ -116,7 +109,6 @@ impl From<Outcome> for Reply {
             Outcome::Link(answer, _) => Self::answer(answer, outcome.as_str()),
             Outcome::Ended => Self::ENDED,
             Outcome::Erased => Self::ERASED,
-            Outcome::StillActive => Self::STILL_ACTIVE,
             Outcome::NotFound => Self::NOT_FOUND,
             // Answered with their id, which another session has as good as never.
             Outcome::Started | Outcome::IdTaken => Self::unavailable(),

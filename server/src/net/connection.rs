@@ -5,18 +5,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::limits::ConnectionLimits;
-
-/// How much is read, and thrown away, of a client that was refused.
-const DRAIN_MAX_BYTES: usize = 1024 * 1024;
-/// How long it is waited for more of that.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// How long a request may still come on an idle connection that the server is about to close: what the kernel has already may
 /// not have been noticed yet.
@@ -70,14 +65,8 @@ impl Phase {
 /// - Between two requests the client may be idle for a time, and has another for the head once its first byte came.
 ///   hyper has one time for both.
 /// - A write that the client does not take holds for a time: hyper would wait for ever.
-///
-/// hyper refuses by itself what is no HTTP, and without a body. It leaves no other place to give those answers one.
 pub(crate) struct Connection<IO> {
     io: IO,
-    /// What is left to send of our words for hyper's refusal.
-    refusal: Option<&'static [u8]>,
-    /// What is still read of a client that was refused: it would not see the answer otherwise.
-    drain: usize,
     phase: Phase,
     limits: ConnectionLimits,
     reading: Timer,
@@ -93,7 +82,7 @@ impl<IO> Connection<IO> {
     pub(crate) fn new(io: IO, phase: Phase, limits: ConnectionLimits) -> Self {
         let (reading, writing) = (Timer::default(), Timer::default());
         let (head_began, closes, used) = (false, false, false);
-        Self { io, refusal: None, drain: DRAIN_MAX_BYTES, phase, limits, reading, head_began, closes, used, writing }
+        Self { io, phase, limits, reading, head_began, closes, used, writing }
     }
 
     /// No byte of the next request is there. Ready: it has no more time, and ends, as if the client had closed it.
@@ -115,61 +104,6 @@ impl<IO> Connection<IO> {
         self.writing.stop();
         poll
     }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
-    fn poll_refusal(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest @ [_, ..]) = self.refusal {
-            let poll = Pin::new(&mut self.io).poll_write(context, rest);
-            let sent = ready!(self.written(context, poll))?;
-            if sent == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.refusal = rest.get(sent..);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut bytes = [0; 4096];
-        while self.drain > 0 {
-            let mut buffer = ReadBuf::new(&mut bytes);
-            match Pin::new(&mut self.io).poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    self.drain = self.drain.saturating_sub(buffer.filled().len());
-                }
-                Poll::Ready(_) => break,
-                Poll::Pending => return self.reading.poll(context, DRAIN_TIME),
-            }
-        }
-        Poll::Ready(())
-    }
-}
-
-/// Our words for a refusal of hyper's, which is a whole answer without a body.
-fn refusal(bytes: &[u8]) -> Option<&'static [u8]> {
-    macro_rules! refusal {
-        ($status:literal, $body:literal, $length:literal) => {
-            concat!(
-                "HTTP/1.1 ",
-                $status,
-                "\r\ncontent-type: application/json\r\ncache-control: no-store\r\n",
-                "connection: close\r\ncontent-length: ",
-                $length,
-                "\r\n\r\n",
-                $body,
-            )
-        };
-    }
-    let refusal = match bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)? {
-        b"400" => refusal!("400 Bad Request", r#"{"message":"Bad Request"}"#, "25"),
-        b"414" => refusal!("414 URI Too Long", r#"{"message":"URI Too Long"}"#, "26"),
-        b"431" => {
-            refusal!("431 Request Header Fields Too Large", r#"{"message":"Request Header Fields Too Large"}"#, "45")
-        }
-        _ => return None,
-    };
-    Some(refusal.as_bytes())
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
@@ -196,17 +130,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        // No request is being answered, so this is hyper's own.
-        if this.phase.is_waiting()
-            && this.refusal.is_none()
-            && let Some(refusal) = refusal(bytes)
-        {
-            this.refusal = Some(refusal);
-            return Poll::Ready(Ok(bytes.len()));
-        }
         let poll = Pin::new(&mut this.io).poll_write(context, bytes);
         this.written(context, poll)
     }
@@ -214,7 +140,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
     /// hyper flushes when it has nothing more to send.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_refusal(context))?;
         let poll = Pin::new(&mut this.io).poll_flush(context);
         if poll.is_ready() && this.phase.sent() {
             (this.head_began, this.used) = (false, true);
@@ -225,13 +150,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_refusal(context))?;
         let poll = Pin::new(&mut this.io).poll_shutdown(context);
-        ready!(this.written(context, poll))?;
-        if this.refusal.is_some() {
-            ready!(this.poll_drain(context));
-        }
-        Poll::Ready(Ok(()))
+        this.written(context, poll)
     }
 }
 

@@ -206,8 +206,7 @@ fn decide(
         }
         (_, None) => (message(404, "Not Found"), None),
         (Request::End, Some(session)) => (message(200, "ended"), Some(session.clone().end(now))),
-        (Request::Erase, Some(AnySession::Active(_))) => (message(409, "the session has not ended"), session.cloned()),
-        (Request::Erase, Some(AnySession::Ended(ended))) => (message(204, ""), Some(ended.clone().erase().into())),
+        (Request::Erase, Some(session)) => (message(204, ""), Some(session.clone().erase())),
         (Request::Show, Some(shown)) => {
             (Reply { status: 200, body: serde_json::to_string(shown).unwrap(), retry_after: None }, session.cloned())
         }

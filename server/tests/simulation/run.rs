@@ -350,7 +350,7 @@ fn http_request(request: &Request, id: &str, request_id: &str) -> http::Request<
             ("POST", format!("{session}/end_user"), body.to_string())
         }
         Request::End => ("POST", format!("{session}/end"), String::new()),
-        Request::Erase => ("DELETE", session, String::new()),
+        Request::Erase => ("DELETE", format!("{session}/end_user"), String::new()),
         Request::Show => ("GET", session, String::new()),
         Request::Start(_) => unreachable!("it is no HTTP request"),
     };
