@@ -118,7 +118,8 @@ impl History<'_> {
         false
     }
 
-    /// Marks what can be answered here and changes nothing: to put it off explains no more.
+    /// Marks what can be answered here and changes nothing, unless it may change something later: to put it off explains no
+    /// more.
     fn with_unchanging(&self, mut done: u32, session: Option<&AnySession>) -> u32 {
         loop {
             let before = done;
@@ -127,7 +128,9 @@ impl History<'_> {
                 let explained = |(reply, after): (Reply, Option<AnySession>)| {
                     operation.reply == Some(reply) && after.as_ref() == session
                 };
-                if self.outcomes(operation, session).any(|(_, outcome)| explained(outcome)) {
+                if !may_change_later(&operation.request, session)
+                    && self.outcomes(operation, session).any(|(_, outcome)| explained(outcome))
+                {
                     done |= 1 << at;
                 }
             }
@@ -151,18 +154,25 @@ impl History<'_> {
         let mut without_trace = false;
         for (now, (reply, after)) in self.outcomes(operation, session) {
             let fits = operation.reply.as_ref().is_none_or(|seen| *seen == reply);
-            if !fits || after.as_ref() == session || changed.contains(&after) {
+            let is_done = after.as_ref() == session && !may_change_later(&operation.request, session);
+            if !fits || is_done || changed.contains(&after) {
                 continue;
             }
             // Of the moments that left no trace in the database (a later decision of the same batch wrote over them), one
-            // stands for all.
-            let has_trace = self.written.iter().any(|written| shows(written, now));
+            // stands for all, unless a duplicate of it was told how long to wait.
+            let has_trace = self.written.iter().any(|written| shows(written, now)) || self.is_told_of(operation);
             if has_trace || !without_trace {
                 without_trace |= !has_trace;
                 changed.push(after);
             }
         }
         changed
+    }
+
+    /// Whether someone who asked before it was answered was told how long to wait.
+    fn is_told_of(&self, operation: &Operation) -> bool {
+        let waits = |other: &Operation| other.reply.as_ref().is_some_and(|reply| reply.retry_after.is_some());
+        self.operations.iter().any(|other| waits(other) && other.invoked <= operation.returned)
     }
 
     fn outcomes(
@@ -177,6 +187,11 @@ impl History<'_> {
         };
         moments.iter().map(move |now| (*now, decide(&operation.request, session, self.policy, *now)))
     }
+}
+
+/// Where there is nothing to erase, there may be something later, with the same answer.
+fn may_change_later(request: &Request, session: Option<&AnySession>) -> bool {
+    matches!((request, session), (Request::Erase, Some(AnySession::Active(_))))
 }
 
 fn shows(written: &AnySession, moment: OffsetDateTime) -> bool {
