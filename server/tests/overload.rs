@@ -87,3 +87,30 @@ async fn requests_whose_clients_hang_up_do_not_pile_up_beyond_the_bound_of_conne
     running.abort();
     sessions.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_limits_as_large_as_their_types_are_as_good_as_none() {
+    let store = Memory::default();
+    store.put("chat", Session::start(CommType::Chat).into());
+    let policy = DuplicatePolicy::new(Duration::ZERO);
+    let sessions = Sessions::start(store, policy, Arc::new(OffsetDateTime::now_utc), Limits::default());
+    let app = App { sessions, tokens: Tokens::new([Token::new(TOKEN).unwrap()]), public_docs: false };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (idle, head, write, drain) = (Duration::MAX, Duration::MAX, Duration::MAX, Duration::MAX);
+    let limits = ConnectionLimits { connections: usize::MAX, idle, head, write, drain };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = tokio::spawn(serve(listener, router(app), limits, async { drop(stopped.await) }));
+    let request = || {
+        post(
+            "/apps/api/v1/chats/chat/end_user",
+            "content-type: application/json\r\n",
+            br#"{"identifier":"id-1"}"#,
+            false,
+        )
+    };
+    assert_eq!(send(&address, request()).await.status, 202);
+    drop(stop);
+    assert_eq!(send(&address, request()).await.status, 202, "it drains for ever");
+    running.abort();
+}

@@ -48,6 +48,21 @@ async fn a_row_that_is_held_is_put_aside_by_itself() {
     }
 }
 
+/// Without the second look the starts would wait for whoever holds the record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_record_of_the_probe_does_not_hold_up_a_start() {
+    let Some(cluster) = Cluster::start("") else { return };
+    let Some(bouncer) = Bouncer::start(cluster.port, "default_pool_size = 4") else { return };
+    open(&cluster.url()).await;
+    let other = cluster.client().await;
+    other.batch_execute("BEGIN; SELECT FROM sessions WHERE id = 'probe:ready' FOR UPDATE").await.unwrap();
+    for url in [cluster.url(), bouncer.url()] {
+        let store = open(&url).await;
+        assert_eq!(store.write(&[start(&url)]).await.unwrap(), [WriteOutcome::Applied]);
+    }
+    other.batch_execute("COMMIT").await.unwrap();
+}
+
 /// Another server's start of the same session, say, whose commit waits for a standby.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_someone_else_is_about_to_insert_is_put_aside_by_itself() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use midsession::AnySession;
-use midsession_server::{ConditionalWrite, Redis, RedisOptions, Store, WriteOutcome};
+use midsession_server::{ConditionalWrite, Redis, RedisOpenError, RedisOptions, Store, WriteOutcome};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -303,6 +303,21 @@ async fn a_redis_url_that_cannot_work_is_refused_in_one_line() {
     assert_eq!(error, "the URL's parameter pool is unknown");
     let store = open(&format!("redis://:secret-9f0e@{hosts}")).await;
     write(&store, "right", None, &fresh()).await;
+}
+
+#[tokio::test]
+async fn options_beyond_all_bounds_are_refused_at_once() {
+    let usual = RedisOptions::default();
+    for options in [
+        RedisOptions { connections: 0, ..usual },
+        RedisOptions { connections: usize::MAX, ..usual },
+        RedisOptions { timeout: Duration::ZERO, ..usual },
+        RedisOptions { timeout: Duration::MAX, ..usual },
+        RedisOptions { start: Duration::MAX, ..usual },
+    ] {
+        let error = Redis::open("redis://127.0.0.1:1", &options).await.unwrap_err();
+        assert!(matches!(error, RedisOpenError::Options), "{options:?}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

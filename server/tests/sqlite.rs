@@ -27,6 +27,13 @@ fn it_keeps_each_rule_of_the_kit_for_stores_in_a_file_and_in_memory() {
     }
 }
 
+#[tokio::test]
+async fn a_wait_for_other_processes_may_be_as_long_as_its_type_allows() {
+    let site = Site::sqlite();
+    Sqlite::open(&site.url(), Duration::MAX).await.unwrap().close().await;
+    Sqlite::open_beside(&site.url(), Duration::MAX).await.unwrap().close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_file_is_readable_by_its_owner_only() {
     let site = Site::sqlite();

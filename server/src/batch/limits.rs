@@ -4,7 +4,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// How many batches may be under way at once in each [part](crate::Store::partition) of the store. Commands on one
-    /// session are always in the same shard. One shard is best for a store that writes one batch at a time.
+    /// session are always in the same shard. One shard is best for a store that writes one batch at a time. There are 1,024
+    /// at most.
     pub shards: usize,
     /// How many commands may wait in a shard, and beside them as many reads. Those beyond it are refused at once: see
     /// [`Caller`](crate::Caller). As many may be put aside, since something else holds their session, or since what became of

@@ -40,8 +40,11 @@ use self::show::Look;
 use self::task::{Task, Work};
 use crate::store::{PROBE_ID, Store, StoreError};
 
-/// How many parts of a store are told apart.
+/// How many parts of a store are told apart, and how many shards there are in each at most.
 const PARTITIONS_MAX: usize = 256;
+const SHARDS_MAX: usize = 1024;
+/// What is beyond all calendars: thirty years.
+const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
 
 /// The same in every process, so that a simulation can be repeated.
 type Hasher = BuildHasherDefault<DefaultHasher>;
@@ -87,6 +90,7 @@ impl<S> Clone for Sessions<S> {
 impl<S: Store> Sessions<S> {
     /// Its shards are tasks of the tokio runtime that it is called in.
     pub fn start(store: S, policy: DuplicatePolicy, clock: Clock, limits: Limits) -> Self {
+        let limits = Limits { shards: limits.shards.clamp(1, SHARDS_MAX), ..limits };
         let batches = Arc::new(Batches { store, decider: Decider { policy, clock }, limits });
         Self(Arc::new(Inner {
             batches,
@@ -145,10 +149,10 @@ impl<S: Store> Sessions<S> {
     /// # Errors
     /// - It could not be written, or not in time.
     pub async fn probe(&self, limit: Duration) -> Result<(), SubmitError> {
-        let deadline = Instant::now() + limit;
+        let deadline = after(limit);
         let own = self.shard_of(PROBE_ID)?;
         let part = self.partition(PROBE_ID);
-        let others = (0..self.0.batches.limits.shards.max(1)).map(|number| self.shard((part, number)));
+        let others = (0..self.0.batches.limits.shards).map(|number| self.shard((part, number)));
         let mut waiting = Vec::new();
         for shard in others {
             let shard = shard?;
@@ -191,11 +195,11 @@ impl<S: Store> Sessions<S> {
     }
 
     fn deadline(&self) -> Instant {
-        Instant::now() + self.0.batches.limits.request_timeout
+        after(self.0.batches.limits.request_timeout)
     }
 
     fn shard_of(&self, id: &str) -> Result<Arc<Shard>, SubmitError> {
-        let shards = self.0.batches.limits.shards.max(1) as u64;
+        let shards = self.0.batches.limits.shards as u64;
         let number = Hasher::default().hash_one(id).checked_rem(shards).unwrap_or_default();
         self.shard((self.partition(id), usize::try_from(number).unwrap_or_default()))
     }
@@ -224,4 +228,9 @@ impl<S: Store> Sessions<S> {
         };
         Ok(shards.started.entry(place).or_insert_with(start).clone())
     }
+}
+
+fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + FOREVER)
 }

@@ -24,6 +24,17 @@ async fn a_store_that_refuses_fails_the_batch_at_once_and_not_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn limits_as_large_as_their_types_are_as_good_as_none() {
+    let limits = Limits { shards: usize::MAX, queue: usize::MAX, batch: usize::MAX, request_timeout: Duration::MAX };
+    let (store, sessions) = new(limits);
+    store.fail([Fault::Holds("chat".to_owned())]);
+    assert_eq!(change(sessions.submit("chat", link("a")).await), Ok(LinkChange::First));
+    assert!(sessions.read("chat").await.unwrap().is_some());
+    sessions.probe(Duration::MAX).await.unwrap();
+    sessions.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_read_fails_its_own_command_alone() {
     let (store, sessions) = new(Limits::default());
     store.make_unreadable("broken");

@@ -175,6 +175,7 @@ impl World {
             let nothing_done = done.nothing_was_done(&lines);
             seen.count(&done.operation, nothing_done);
             done.check_deadline(server.request_timeout)?;
+            done.check_failure(&lines, server.sessions.store())?;
             done.check_log(&lines, &writes)?;
             if nothing_done {
                 continue;
@@ -232,6 +233,21 @@ impl Done {
         let took = self.operation.returned.saturating_sub(self.operation.invoked);
         if self.operation.returned != Duration::MAX && took > request_timeout + Duration::from_millis(50) {
             return Err(format!("{} was answered after {took:?}", self.request_id));
+        }
+        Ok(())
+    }
+
+    /// The server's own panics are bugs. What is said not to be known was at least asked of the store.
+    fn check_failure(&self, lines: &[Value], store: &SimulatedStore) -> Result<(), String> {
+        let logged = lines.iter().find(|line| line["request_id"] == self.request_id.as_str());
+        let logged = logged.and_then(|line| line["cause"].as_str()).unwrap_or_default();
+        let cause = self.failure.as_ref().map_or_else(|| logged.to_owned(), ToString::to_string);
+        if cause.contains("panicked") && !cause.contains("its client panicked") {
+            return Err(format!("{}: {cause}", self.request_id));
+        }
+        let Operation { invoked, returned, .. } = self.operation;
+        if cause.starts_with("whether the change") && !store.was_asked_to_write(self.id, invoked..=returned) {
+            return Err(format!("{} was told what no write stands behind: {cause}", self.request_id));
         }
         Ok(())
     }

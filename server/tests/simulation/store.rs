@@ -1,6 +1,7 @@
 //! A store in memory that does to a server what databases do on a bad day, and on request lies.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -113,14 +114,22 @@ pub struct SimulatedStore {
     /// The part of the database that is slow for some seconds, if there is one.
     slow_part: Option<usize>,
     started: Instant,
+    /// The ids of each call of `write`, and when it was made.
+    asked: Mutex<Vec<(Duration, String)>>,
     bug: Option<Bug>,
 }
 
 impl SimulatedStore {
+    /// Whether it was asked to write this id in that time.
+    pub fn was_asked_to_write(&self, id: &str, time: RangeInclusive<Duration>) -> bool {
+        lock(&self.asked).iter().any(|(at, asked)| time.contains(at) && asked == id)
+    }
+
     pub fn new(database: Arc<Database>, mut random: Rng, bug: Option<Bug>) -> Self {
         let has_weak_reads = random.bool();
         let slow_part = Some(random.usize(..3)).filter(|part| *part < PARTS);
-        Self { database, random: Mutex::new(random), has_weak_reads, slow_part, started: Instant::now(), bug }
+        let (random, started, asked) = (Mutex::new(random), Instant::now(), Mutex::default());
+        Self { database, random, has_weak_reads, slow_part, started, asked, bug }
     }
 
     /// Of each id what a weak read shows.
@@ -272,6 +281,7 @@ impl Store for SimulatedStore {
 
     async fn write(&self, changes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
         let ids = || changes.iter().map(|change| &*change.id);
+        lock(&self.asked).extend(ids().map(|id| (self.started.elapsed(), id.to_owned())));
         self.delay(ids()).await;
         self.panic_at_times();
         if self.chance(4) {

@@ -7,6 +7,7 @@ use tokio_postgres::types::{FromSqlOwned, Type};
 use super::connection::{Connection, Parameter, Sql};
 use super::error::PostgresOpenError;
 use super::failure::Failure;
+use super::write::patience;
 use crate::store::PROBE_ID;
 
 /// What each version of the schema adds to the one before. Append to it. In databases of the server's first release
@@ -39,9 +40,14 @@ const DONE: &str = "INSERT INTO midsession_schema (version) VALUES ($1)";
 /// The record that readiness is probed with, as it is at first: whatever became of it is mended.
 const PROVE: Sql = Sql {
     at: 5,
-    text: "INSERT INTO sessions (id, revision, record) VALUES ($1, 0, $2) \
-           ON CONFLICT (id) DO UPDATE SET revision = EXCLUDED.revision, record = EXCLUDED.record",
+    text: concat!(
+        patience!(),
+        "INSERT INTO sessions (id, revision, record) SELECT $1::text, 0, $2::text FROM patience \
+         ON CONFLICT (id) DO UPDATE SET revision = EXCLUDED.revision, record = EXCLUDED.record"
+    ),
 };
+/// A write to the log alone, whose commit waits as any other does.
+const PROVE_IN_LOG: &str = "SELECT pg_logical_emit_message(true, 'midsession', '')::text";
 
 const TABLE: &str = "SELECT has_table_privilege(t.oid, 'SELECT'), has_table_privilege(t.oid, 'INSERT'), \
                      has_column_privilege(t.oid, 'revision', 'UPDATE') AND has_column_privilege(t.oid, 'record', 'UPDATE'), \
@@ -129,7 +135,11 @@ pub(super) async fn prove(connection: &Connection) -> Result<(), Failure> {
     let record = serde_json::to_string(&AnySession::from(Session::start(CommType::Call)));
     let record = record.map_err(|_| PostgresOpenError::NoTables)?;
     let parameters: [Parameter<'_>; 2] = [(&PROBE_ID, Type::TEXT), (&record, Type::TEXT)];
-    connection.query(PROVE, &parameters).await.map(drop)
+    match connection.query(PROVE, &parameters).await {
+        // Something else holds the record: a commit that never ends, or no more than someone's look at it.
+        Err(failure) if failure.is_held() => one::<String>(connection, PROVE_IN_LOG).await.map(drop),
+        proved => proved.map(drop),
+    }
 }
 
 async fn one<T: FromSqlOwned>(connection: &Connection, query: &str) -> Result<T, Failure> {

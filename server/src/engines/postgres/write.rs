@@ -15,6 +15,7 @@ macro_rules! patience {
         "WITH patience AS MATERIALIZED (SELECT set_config('lock_timeout', '100ms', true)) "
     };
 }
+pub(super) use patience;
 
 const UPDATE: Sql = Sql {
     at: 1,

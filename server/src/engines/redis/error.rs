@@ -21,8 +21,10 @@ pub enum RedisOpenError {
     /// A cluster has one database only.
     #[error("the URL names a database other than 0, and a cluster has no other")]
     Database,
-    /// No connections, or no time.
-    #[error("the connections and the time-out must be above zero")]
+    /// Too few or too many connections, or a time that is none or too long.
+    #[error(
+        "the connections must be from 1 to 1000, the time-out from 1 ms to 24 h, and the start's wait at most 24 h"
+    )]
     Options,
     /// A file that the URL names cannot be read, or holds no certificate or key in PEM.
     #[error("the file in the URL's parameter {0} cannot be read, or is not in PEM")]

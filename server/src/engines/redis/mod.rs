@@ -56,6 +56,9 @@ use self::url::Url;
 use crate::detach::blocking;
 use crate::store::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
 
+/// The most connections to a node, and the longest times. No clock overflows.
+const CONNECTIONS_MAX: usize = 1000;
+const TIME_MAX: Duration = Duration::from_hours(24);
 /// The pause before a start asks again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -128,7 +131,10 @@ impl Redis {
     pub async fn open(url: &str, options: &RedisOptions) -> Result<Self, RedisOpenError> {
         let Url { hosts, login, tls, replicas, ended_ttl } = Url::parse(url)?;
         let RedisOptions { connections, timeout, start } = *options;
-        if connections == 0 || timeout.is_zero() {
+        let is_in_bounds = (1..=CONNECTIONS_MAX).contains(&connections)
+            && (Duration::from_millis(1)..=TIME_MAX).contains(&timeout)
+            && start <= TIME_MAX;
+        if !is_in_bounds {
             return Err(RedisOpenError::Options);
         }
         let database = login.db();

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -35,7 +36,7 @@ impl ThreadPool {
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.ask(reply, job)?;
-        answer.await.unwrap_or_else(|_| Err(StoreError::new("its thread is gone")))
+        answer.await.unwrap_or_else(|_| Err(StoreError::new("its thread panicked")))
     }
 
     pub fn ask<T: Send + 'static>(
@@ -111,7 +112,8 @@ impl Shared {
 
     fn work(&self, mut connection: Connection) {
         while let Some(job) = self.next() {
-            job(&mut connection);
+            // Whoever waits for it is told, since its end of the channel is dropped. A transaction is rolled back.
+            let _ = catch_unwind(AssertUnwindSafe(|| job(&mut connection)));
         }
     }
 
@@ -120,5 +122,19 @@ impl Shared {
         let idle = |queue: &mut Queue| queue.jobs.is_empty() && !queue.closed;
         let queue = self.changed.wait_while(self.queue(), idle);
         queue.unwrap_or_else(PoisonError::into_inner).jobs.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_panics_fails_alone() {
+        let pool = ThreadPool::start("test", vec![Connection::open_in_memory().unwrap()]).unwrap();
+        let panics = pool.call(|_| -> Result<(), _> { std::panic::resume_unwind(Box::new("as told")) });
+        assert_eq!(panics.await.unwrap_err().to_string(), "the database failed: its thread panicked");
+        assert_eq!(pool.call(|_| Ok(1)).await.ok(), Some(1));
+        pool.stop();
     }
 }

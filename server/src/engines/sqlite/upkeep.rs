@@ -12,7 +12,7 @@ use std::{io, mem};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::connect::connect;
+use super::connect::{BUSY_MAX, connect};
 use super::error::{SqliteOpenError, failed, is_busy};
 use super::file::companion;
 use super::scrub::{PAGES_AT_ONCE, Pages, empty_log, overwrite};
@@ -55,7 +55,7 @@ impl Upkeep {
         Ok(Self(Arc::new(Inner {
             connection: Mutex::new(connect(path, READERS)?),
             writer,
-            busy,
+            busy: busy.min(BUSY_MAX),
             pages: Pages::of(path)?,
             log: companion(path, "-wal"),
             // By a process that did not end well, perhaps.
@@ -177,7 +177,7 @@ impl Upkeep {
                 result => result.map_err(failed),
             }
         })?;
-        result.blocking_recv().unwrap_or_else(|_| Err(StoreError::new("its thread is gone")))
+        result.blocking_recv().unwrap_or_else(|_| Err(StoreError::new("its thread panicked")))
     }
 }
 
