@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Content, RefOr, Schema};
 use utoipa::{Modify, OpenApi};
 
 use super::handlers;
@@ -19,7 +20,8 @@ fn description() -> &'static str {
 #[openapi(
     info(title = "midsession-server", description = "Links live calls and chats to their verified end users"),
     paths(handlers::start, handlers::end_user, handlers::end, handlers::show, handlers::erase, handlers::live, handlers::ready, describe),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &ForGenerators),
+    servers((url = "/", description = "Where this description is from")),
     security(("token" = []))
 )]
 struct Description;
@@ -30,6 +32,32 @@ impl Modify for Bearer {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         openapi.components.get_or_insert_default().add_security_scheme("token", scheme);
+    }
+}
+
+/// What generators of clients make something of: groups that are named for what they do, and a body that may be left out,
+/// in place of one that is an object or null.
+struct ForGenerators;
+
+impl Modify for ForGenerators {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut openapi.paths.paths {
+            let group = if path.starts_with("/apps/") { "sessions" } else { "server" };
+            for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+                operation.tags = Some(vec![group.to_owned()]);
+                if let Some(RefOr::T(body)) = &mut operation.request_body {
+                    body.content.values_mut().for_each(without_null);
+                }
+            }
+        }
+    }
+}
+
+fn without_null(content: &mut RefOr<Content>) {
+    if let RefOr::T(content) = content
+        && let Some(RefOr::T(Schema::OneOf(either))) = &content.schema
+    {
+        content.schema = either.items.iter().find(|item| matches!(item, RefOr::Ref(_))).cloned();
     }
 }
 
