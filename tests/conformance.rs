@@ -223,9 +223,10 @@ fn assert_contracts_agrees(case: &Case) {
     if let (Some(session), Some(meanwhile)) = (session, meanwhile) {
         assert!(session.revision() < meanwhile.revision(), "{name}: the write would not be lost");
     }
-    let needs_meanwhile = meanwhile.is_some() || case.refused_writes > 0;
-    assert_eq!(needs_meanwhile, case.needs.contains(&Need::Meanwhile), "{name}");
-    match (meanwhile.as_ref().or(session.as_ref()), &expected.session) {
+    let needs_meanwhile = meanwhile.is_some() || case.deleted_meanwhile || case.refused_writes > 0;
+    assert!(needs_meanwhile == case.needs.contains(&Need::Meanwhile) || name.contains(", step "), "{name}");
+    let before = meanwhile.as_ref().or(session.as_ref()).filter(|_| !case.deleted_meanwhile);
+    match (before, &expected.session) {
         (Some(before), Some(after)) if rows[0] == 9 => {
             assert_eq!(after.revision(), before.revision() + 1, "{name}");
             assert_eq!(after.last_linked_at(), Some(case.now), "{name}");
@@ -243,7 +244,8 @@ fn cases_say_everything_in_full_for_readers_in_other_languages() {
         let keys = keys(&file["format"][part]).into_iter();
         keys.filter_map(|key| key.strip_prefix(prefix).map(str::to_owned)).filter(|key| !key.contains('.')).collect()
     };
-    let optional = ["others", "meanwhile", "refused_writes", "query", "headers", "steps"].map(str::to_owned);
+    let optional =
+        ["others", "meanwhile", "deleted_meanwhile", "refused_writes", "query", "headers", "steps"].map(str::to_owned);
     let always = &described("keys_of_a_case", "") - &optional.into();
     for case in file["cases"].as_array().unwrap() {
         assert!(keys(case).is_superset(&always), "{}", case["name"]);
@@ -264,6 +266,16 @@ fn cases_say_everything_in_full_for_readers_in_other_languages() {
         for session in [&case["session"], &case["expected"]["session"], &case["meanwhile"]].into_iter().chain(others) {
             assert_eq!(*session, json!(stored(session)), "{}: not as the crate writes it", case["name"]);
         }
+    }
+}
+
+#[test]
+fn each_need_says_how_many_cases_it_leaves_out() {
+    let file: Value = serde_json::from_str(JSON).unwrap();
+    for (need, words) in file["format"]["needs"].as_object().unwrap() {
+        let has = |case: &&Value| case["needs"].as_array().unwrap().iter().any(|other| other == need);
+        let left_out = file["cases"].as_array().unwrap().iter().filter(has).count();
+        assert!(words.as_str().unwrap().ends_with(&format!(" It leaves out {left_out} cases.")), "{need}: {left_out}");
     }
 }
 
@@ -302,6 +314,8 @@ fn a_mismatch_says_what_the_other_server_does() {
     };
     let text = shown("meanwhile_ended");
     assert!(text.contains("\n  stored meanwhile: {\"state\":\"ended\","), "{text}");
+    let text = shown("meanwhile_deleted");
+    assert!(text.contains("\n  deleted meanwhile: yes\n"), "{text}");
     let text = shown("meanwhile_20_writes_are_lost");
     assert!(text.contains("\n  refused writes: 20\n  the status: expected 202 or 503\n"), "{text}");
     let text = shown("content_type_of_a_form");

@@ -1,4 +1,4 @@
-//! The server with the three hooks by which the conformance kit's `kit.py` drives a transport in any language: they set up
+//! The server with the hooks by which the conformance kit's `kit.py` drives a transport in any language: they set up
 //! the store and the clock, and show what is stored. They are in this program alone: whoever may ask it may set its clock.
 //!
 //! ```text
@@ -41,13 +41,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The server's routes, and before them the three hooks, which `kit.py` describes.
+/// The server's routes, and before them the hooks, which `kit.py` describes.
 fn with_hooks(store: Sqlite, tokens: Tokens) -> Router {
     let first = Running { number: 0, clock: Arc::default(), part: None, sessions: None, router: Router::new() };
     let hooks = Arc::new(Hooks { store, tokens, running: Mutex::new(first) });
     Router::new()
         .route("/test/case", put(put_case))
         .route("/test/clock", put(put_clock))
+        .route("/test/session", put(put_session))
         .route("/test/sessions", get(get_sessions))
         .fallback(pass_on)
         .with_state(hooks)
@@ -80,6 +81,7 @@ struct Case {
     #[serde(deserialize_with = "moment")]
     now: OffsetDateTime,
     meanwhile: Option<AnySession>,
+    deleted_meanwhile: bool,
     refused_writes: u32,
     pause_ms: u64,
 }
@@ -88,6 +90,12 @@ struct Case {
 struct Clock {
     #[serde(deserialize_with = "moment")]
     now: OffsetDateTime,
+}
+
+#[derive(Deserialize)]
+struct OfAnotherServer {
+    session_id: String,
+    session: Option<AnySession>,
 }
 
 fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTime, D::Error> {
@@ -100,14 +108,16 @@ async fn put_case(State(hooks): Shared, Json(case): Json<Case>) -> Response {
         former.stop().await;
     }
     let number = number.saturating_add(1);
-    let Case { session_id, session, others, policy, now, meanwhile, refused_writes, pause_ms } = case;
+    let Case { session_id, session, others, policy, now, meanwhile, deleted_meanwhile, refused_writes, pause_ms } =
+        case;
     let part = Arc::new(Part::new(hooks.store.clone(), number, others.keys().chain([&session_id])));
     for (id, session) in others.into_iter().chain(session.map(|session| (session_id.clone(), session))) {
         if !part.put(&id, None, session).await {
             return (StatusCode::INTERNAL_SERVER_ERROR, "a session is not stored").into_response();
         }
     }
-    part.lose(Losses { session_id, meanwhile, refused_writes, pause: Duration::from_millis(pause_ms) });
+    let pause = Duration::from_millis(pause_ms);
+    part.lose(Losses { session_id, meanwhile, deleted_meanwhile, refused_writes, pause });
     let clock = Arc::new(Mutex::new(Some(now)));
     let shown = clock.clone();
     let time = move || locked(&shown).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -119,8 +129,25 @@ async fn put_case(State(hooks): Shared, Json(case): Json<Case>) -> Response {
 }
 
 async fn put_clock(State(hooks): Shared, Json(Clock { now }): Json<Clock>) -> StatusCode {
-    *locked(&hooks.now_running().clock) = Some(now);
+    let running = hooks.now_running();
+    *locked(&running.clock) = Some(now);
+    if let Some(part) = running.part {
+        part.lose(Losses::default());
+    }
     StatusCode::NO_CONTENT
+}
+
+async fn put_session(State(hooks): Shared, Json(other): Json<OfAnotherServer>) -> Response {
+    let Some(part) = hooks.now_running().part else {
+        return (StatusCode::NOT_FOUND, "no case was put").into_response();
+    };
+    part.delete(&other.session_id);
+    if let Some(session) = other.session
+        && !part.put(&other.session_id, None, session).await
+    {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "the session is not stored").into_response();
+    }
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn get_sessions(State(hooks): Shared) -> Response {
@@ -155,6 +182,9 @@ struct Part {
     number: u64,
     /// The ids under which something may be stored.
     ids: Mutex<BTreeSet<String>>,
+    /// How often each was deleted. What was stored before is then under another id, since the server's stores delete nothing
+    /// but what is long over.
+    deleted: Mutex<BTreeMap<String, u64>>,
     losses: Mutex<Losses>,
 }
 
@@ -163,13 +193,15 @@ struct Part {
 struct Losses {
     session_id: String,
     meanwhile: Option<AnySession>,
+    deleted_meanwhile: bool,
     refused_writes: u32,
     pause: Duration,
 }
 
 impl Part {
     fn new<'i>(store: Sqlite, number: u64, ids: impl Iterator<Item = &'i String>) -> Self {
-        Self { store, number, ids: Mutex::new(ids.cloned().collect()), losses: Mutex::default() }
+        let ids = Mutex::new(ids.cloned().collect());
+        Self { store, number, ids, deleted: Mutex::default(), losses: Mutex::default() }
     }
 
     fn lose(&self, losses: Losses) {
@@ -177,7 +209,14 @@ impl Part {
     }
 
     fn id(&self, id: &str) -> String {
-        format!("{}:{id}", self.number)
+        let deleted = locked(&self.deleted).get(id).copied().unwrap_or_default();
+        format!("{}:{deleted}:{id}", self.number)
+    }
+
+    fn delete(&self, id: &str) {
+        let mut deleted = locked(&self.deleted);
+        let times = deleted.entry(id.to_owned()).or_default();
+        *times = times.saturating_add(1);
     }
 
     async fn put(&self, id: &str, expected: Option<u64>, next: AnySession) -> bool {
@@ -210,11 +249,15 @@ impl Part {
 impl Store for Part {
     async fn read(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
         let found = self.look(ids).await?;
-        let (session_id, meanwhile) = {
+        let (session_id, meanwhile, is_deleted) = {
             let mut losses = locked(&self.losses);
             let is_read = ids.contains(&losses.session_id.as_str());
-            (losses.session_id.clone(), losses.meanwhile.take_if(|_| is_read))
+            let is_deleted = is_read && std::mem::take(&mut losses.deleted_meanwhile);
+            (losses.session_id.clone(), losses.meanwhile.take_if(|_| is_read), is_deleted)
         };
+        if is_deleted {
+            self.delete(&session_id);
+        }
         let read = ids.iter().zip(&found).find(|(id, _)| **id == session_id);
         if let (Some(next), Some((_, Ok(Some(read))))) = (meanwhile, read)
             && !self.put(&session_id, Some(read.revision()), next).await

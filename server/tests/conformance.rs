@@ -52,13 +52,12 @@ pub async fn every_case_is_answered<S: Store + Clone>(clear: impl AsyncFn(), sto
     let mut servers = JoinSet::new();
     for case in cases {
         clear().await;
-        let own = case.session.iter().map(|session| (case.session_id(), session));
-        let others = case.others.iter().map(|(id, session)| (id.as_str(), session));
-        for (id, session) in own.chain(others) {
-            let change = ConditionalWrite::new(id, None, session.clone());
-            assert_eq!(store.write(&[change]).await.unwrap(), [WriteOutcome::Applied]);
-        }
+        put(&store, &case).await;
         for request in case.in_a_row() {
+            if request.replaced {
+                clear().await;
+                put(&store, &request).await;
+            }
             let reply = ask(&store, &request, &mut servers).await;
             request.judge(&reply).unwrap_or_else(|mismatch| panic!("{mismatch}"));
             let stored = stored(&store, &request).await;
@@ -66,6 +65,15 @@ pub async fn every_case_is_answered<S: Store + Clone>(clear: impl AsyncFn(), sto
         }
     }
     servers.join_all().await;
+}
+
+async fn put<S: Store>(store: &S, case: &Case) {
+    let own = case.session.iter().map(|session| (case.session_id(), session));
+    let others = case.others.iter().map(|(id, session)| (id.as_str(), session));
+    for (id, session) in own.chain(others) {
+        let change = ConditionalWrite::new(id, None, session.clone());
+        assert_eq!(store.write(&[change]).await.unwrap(), [WriteOutcome::Applied]);
+    }
 }
 
 async fn stored<S: Store>(store: &S, case: &Case) -> BTreeMap<String, AnySession> {

@@ -35,6 +35,7 @@
 //!     let mut server = Server { id, stored, policy: case.policy, now: case.now };
 //!     for request in case.in_a_row() {
 //!         server.now = request.now;
+//!         if request.replaced { server.stored = request.session.clone(); }
 //!         let response = server.serve(&request.method, &request.target(), &request.headers(), &request.body);
 //!
 //!         let body = response.body.into();
@@ -53,14 +54,17 @@
 //!
 //! # More than one request
 //! Most cases are one request. [`Case::in_a_row`] has the further ones: they go to the same server, which is not set up
-//! anew, so that a limiter or a cache beside the store is seen.
+//! anew, so that a limiter or a cache beside the store is seen. Before some of them another server has
+//! [replaced](Case::replaced) the session.
 //!
 //! # A lost race
 //! In a case with [`meanwhile`](Case::meanwhile), another server stores that session between your read and your write, so
-//! your write must not be made, and your code decides again on what is stored now. In a case with
-//! [`refused_writes`](Case::refused_writes), that many writes are lost in a row. Your test's store does both: it puts
-//! `meanwhile` in place right after its first read of the session, and answers the first `refused_writes` writes as it
-//! answers a write of a stale revision. Such a case needs [`Need::Meanwhile`].
+//! your write must not be made, and your code decides again on what is stored now. With
+//! [`deleted_meanwhile`](Case::deleted_meanwhile), it deletes the session. In a case with
+//! [`refused_writes`](Case::refused_writes), that many writes are lost in a row. Your test's store does this: it puts
+//! `meanwhile` in place, or deletes the session, right after its first read of it, and answers the first `refused_writes`
+//! writes as it answers a write of a stale revision. Such a case needs [`Need::Meanwhile`]. If requests follow, no write of
+//! theirs is lost; [`Case::goes_on_after`] says whether they are sent.
 //!
 //! Outside the kit, and yours to decide and to test: authorisation, chunked bodies, limits on size and time.
 //!
@@ -164,9 +168,16 @@ pub struct Case {
     /// `expected` holds for a transport that then decides again.
     #[serde(default)]
     pub meanwhile: Option<AnySession>,
+    /// Whether another server deletes the session at that moment, in place of storing one.
+    #[serde(default)]
+    pub deleted_meanwhile: bool,
     /// How many writes in a row the store answers as it answers a stale revision. It stores nothing of them.
     #[serde(default)]
     pub refused_writes: u32,
+    /// In a further request of [`in_a_row`](Self::in_a_row): whether another server has stored [`session`](Self::session)
+    /// since the request before, or has deleted it. Then your test does so, and sets up nothing else anew.
+    #[serde(skip)]
+    pub replaced: bool,
     /// The policy to decide by.
     pub policy: DuplicatePolicy,
     /// What the clock shows.
@@ -243,10 +254,16 @@ struct Step {
     rows: Vec<u8>,
     #[serde(deserialize_with = "moment")]
     now: OffsetDateTime,
+    #[serde(default, deserialize_with = "given")]
+    session: Option<Replacement>,
     path: Option<String>,
     body: Option<String>,
     expected: Expected,
 }
+
+/// What another server has stored before a further request; none: it has deleted the session.
+#[derive(Clone, Debug, serde::Deserialize)]
+struct Replacement(Option<AnySession>);
 
 /// What must come of a [`Case`].
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -308,20 +325,42 @@ impl Case {
         &self.session_id
     }
 
-    /// This case, then the further requests that follow it, each as a case of its own whose `session` is what the one before
-    /// leaves stored. Set up the store for the first alone, and only the clock for the others.
+    /// This case, then the further requests that follow it, each as a case of its own whose `session` is what the store
+    /// holds before it. Set up the store for the first alone. For the others set the clock, put `session` in place if it is
+    /// [`replaced`](Self::replaced), and lose no more writes. Stop where the case does not [go on](Self::goes_on_after).
     pub fn in_a_row(&self) -> Vec<Self> {
         let mut all = vec![self.clone()];
-        let mut stored = self.expected.session.clone();
+        let mut stored = self.after_itself();
         for (at, step) in self.steps.iter().enumerate() {
-            let Step { kind, rows, now, path, body, expected } = step.clone();
-            let name = format!("{}, step {}", self.name, at.saturating_add(2));
-            let (path, body) = (path.unwrap_or_else(|| self.path.clone()), body.map_or(self.body.clone(), Into::into));
-            let session = core::mem::replace(&mut stored, expected.session.clone());
-            let steps = vec![];
-            all.push(Self { name, kind, rows, session, now, path, body, expected, steps, ..self.clone() });
+            let Step { kind, rows, now, session, path, body, expected } = step.clone();
+            let replaced = session.is_some();
+            let next = Self {
+                name: format!("{}, step {}", self.name, at.saturating_add(2)),
+                path: path.unwrap_or_else(|| self.path.clone()),
+                body: body.map_or(self.body.clone(), Into::into),
+                session: session.map_or(stored, |Replacement(session)| session),
+                steps: vec![],
+                meanwhile: None,
+                deleted_meanwhile: false,
+                refused_writes: 0,
+                ..self.clone()
+            };
+            let next = Self { kind, rows, replaced, now, expected, ..next };
+            stored = next.after_itself();
+            all.push(next);
         }
         all
+    }
+
+    /// Whether the further requests of [`in_a_row`](Self::in_a_row) are sent after this reply. Those that follow a request of
+    /// [`Kind::Either`] are for a transport that has refused it by itself.
+    pub fn goes_on_after(&self, reply: &Reply) -> bool {
+        self.kind != Kind::Either || self.is_own(reply)
+    }
+
+    /// What is stored when the next request is sent.
+    fn after_itself(&self) -> Option<AnySession> {
+        if self.kind == Kind::Either { self.before().cloned() } else { self.expected.session.clone() }
     }
 
     /// The path with its query, as the request line has it.
@@ -413,7 +452,7 @@ impl Case {
 
     /// What is stored when the last decision is made.
     fn before(&self) -> Option<&AnySession> {
-        self.meanwhile.as_ref().or(self.session.as_ref())
+        self.meanwhile.as_ref().or(self.session.as_ref()).filter(|_| !self.deleted_meanwhile)
     }
 
     fn same_session(
@@ -460,6 +499,9 @@ impl Case {
         }
         if let Some(meanwhile) = &self.meanwhile {
             lines.push(("stored meanwhile", in_json(Some(meanwhile))));
+        }
+        if self.deleted_meanwhile {
+            lines.push(("deleted meanwhile", "yes".to_owned()));
         }
         if self.refused_writes > 0 {
             lines.push(("refused writes", self.refused_writes.to_string()));
@@ -508,16 +550,25 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTime, 
     from_rfc3339(&String::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("`now` is no RFC 3339"))
 }
 
-/// Text in UTF-8, or an object with the key `latin1`, whose characters are the bytes.
+/// A key that is there, be it with `null`.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Replacement>, D::Error> {
+    Replacement::deserialize(deserializer).map(Some)
+}
+
+/// Text in UTF-8, an object with the key `latin1`, whose characters are the bytes, or text with a part that is repeated.
 fn body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
     enum Body {
         Text(String),
         Bytes { latin1: String },
+        Repeated { before: String, repeat: String, times: usize, after: String },
     }
     match Body::deserialize(deserializer)? {
         Body::Text(text) => Ok(text.into_bytes()),
+        Body::Repeated { before, repeat, times, after } => {
+            Ok([before, repeat.repeat(times), after].concat().into_bytes())
+        }
         Body::Bytes { latin1 } => {
             let bytes = latin1.chars().map(u8::try_from).collect::<Result<_, _>>();
             bytes.map_err(|_| D::Error::custom("`latin1` has a character above U+00FF"))

@@ -4,7 +4,7 @@ A contact centre's session (a call or a chat) starts anonymous. The one endpoint
 someone has verified who that is: POST /apps/api/v1/calls/<session id>/end_user, or the same with chats.
 
 This is a transport for the conformance kit, not for release: it keeps its sessions in memory, asks for no credentials,
-and has the kit's three test hooks. Run it, and it prints the address on which it listens.
+and has the kit's test hooks. Run it, and it prints the address on which it listens.
 """
 
 import ipaddress
@@ -141,7 +141,7 @@ class Store:
     def write(self, session_id, expected, session):
         """Whether the stored revision was still the expected one."""
         with self.lock:
-            is_current = self.stored[session_id]["revision"] == expected
+            is_current = self.stored.get(session_id, {}).get("revision") == expected
             if is_current:
                 self.stored[session_id] = session
         return is_current
@@ -256,15 +256,25 @@ class Endpoint(BaseHTTPRequestHandler):
 class StoreOfACase(Store):
     """Loses to another server, as the case says."""
 
-    def __init__(self, stored, session_id, meanwhile, refused_writes, pause_ms):
+    def __init__(self, stored, session_id, meanwhile, deleted_meanwhile, refused_writes, pause_ms):
         super().__init__(stored)
-        self.session_id, self.meanwhile, self.refused, self.pause = session_id, meanwhile, refused_writes, pause_ms / 1000
+        self.session_id, self.meanwhile, self.deleted_meanwhile = session_id, meanwhile, deleted_meanwhile
+        self.refused, self.pause = refused_writes, pause_ms / 1000
 
     def read(self, session_id):
         session = super().read(session_id)
-        if session_id == self.session_id and self.meanwhile:
-            self.stored[session_id], self.meanwhile = self.meanwhile, None
+        if session_id == self.session_id and (self.meanwhile or self.deleted_meanwhile):
+            self.put(session_id, self.meanwhile)
+            self.meanwhile, self.deleted_meanwhile = None, False
         return session
+
+    def put(self, session_id, session):
+        self.stored.pop(session_id, None)
+        if session:
+            self.stored[session_id] = session
+
+    def lose_no_more(self):
+        self.meanwhile, self.deleted_meanwhile, self.refused = None, False, 0
 
     def write(self, session_id, expected, session):
         time.sleep(self.pause)
@@ -276,7 +286,8 @@ class StoreOfACase(Store):
 
 class EndpointWithHooks(Endpoint):
     def route(self, path, body):
-        hook = {("PUT", "/test/case"): self.prepare, ("PUT", "/test/clock"): self.set_clock}.get((self.command, path))
+        hook = {("PUT", "/test/case"): self.prepare, ("PUT", "/test/clock"): self.go_on,
+                ("PUT", "/test/session"): self.put_session}.get((self.command, path))
         if hook:
             try:
                 hook(**json.loads(body))
@@ -292,6 +303,13 @@ class EndpointWithHooks(Endpoint):
         stored = {**others, session_id: session} if session else others
         self.server.sessions = Sessions(StoreOfACase(stored, session_id, **losses), **policy)
         self.set_clock(now)
+
+    def go_on(self, now):
+        self.server.sessions.store.lose_no_more()
+        self.set_clock(now)
+
+    def put_session(self, session_id, session):
+        self.server.sessions.store.put(session_id, session)
 
     def set_clock(self, now):
         moment = read_time(now)

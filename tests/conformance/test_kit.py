@@ -29,8 +29,9 @@ CASES = WHOLE["cases"]
 JUDGED = len(CASES) + 1
 
 
-def key(request, now, method, target, body):
-    state = {part: request[part] for part in kit.STATE if part not in ("now", "pause_ms")}
+def key(request, session, now, method, target, body):
+    state = {part: request[part] for part in kit.STATE if part not in ("session", "now", "pause_ms")}
+    state["session"] = session
     return json.dumps([state, now, method, target, body.hex()], sort_keys=True)
 
 
@@ -40,9 +41,16 @@ def target(request):
 
 EXPECTED = {}
 for case in CASES:
+    put = case["session"]
     for request in kit.in_a_row(case):
-        request_key = key(request, request["now"], request["method"], target(request), kit.as_bytes(request["body"]))
+        put = request["held"] if request["replaced"] else put
+        request_key = key(request, put, request["now"], request["method"], target(request), kit.as_bytes(request["body"]))
         EXPECTED.setdefault(request_key, []).append(request)
+
+
+def is_refused_by_itself(request):
+    """Where it may do either, this transport refuses what steps follow, so that they are sent."""
+    return request["kind"] == "transport" or request["kind"] == "either" and bool(request["steps"])
 
 
 class Parrot(http.server.BaseHTTPRequestHandler):
@@ -69,14 +77,19 @@ class Parrot(http.server.BaseHTTPRequestHandler):
         # BaseHTTPRequestHandler folds slashes at a path's start, so the request line is asked.
         _, path, _ = self.requestline.split(" ")
         path = path.removeprefix(server.base)
-        if not is_allowed(self.headers["Authorization"] or "", path, slip):
+        if not is_allowed(self.headers["Authorization"] or "", path, slip, self.row(path, body)):
             return self.answer(401, b"")
+        path = path if slip != "the token may be in the query" else path.partition("?access_token=")[0]
         if path == "/test/case":
             server.state = json.loads(body)
             server.now, server.stored, server.asked = server.state["now"], server.state["session"], 0
             return self.answer(500 if slip == "the hook fails" else 204, b"")
         if path == "/test/clock":
             server.now = json.loads(body)["now"]
+            server.state.update(kit.NO_LOSS)
+            return self.answer(204, b"")
+        if path == "/test/session":
+            server.stored = server.state["session"] = json.loads(body)["session"]
             return self.answer(204, b"")
         if path == "/test/sessions":
             if slip == "the hook speaks no JSON":
@@ -84,21 +97,33 @@ class Parrot(http.server.BaseHTTPRequestHandler):
             return self.answer(200, json.dumps(slip_beside(slip, server)).encode())
         return self.answer_case(path, body)
 
+    def fitting(self, path, body):
+        server = self.server
+        known = EXPECTED.get(key(server.state, server.state["session"], server.now, self.command, path, body), [])
+        return [request for request in known if self.has_headers(request)]
+
+    def row(self, path, body):
+        fits = self.fitting(path, body) if "/end_user" in path else []
+        return next((row for request in fits for row in request["rows"]), None)
+
     def answer_case(self, path, body):
         server, slip = self.server, self.server.slip
-        known = EXPECTED.get(key(server.state, server.now, self.command, path, body), [])
-        fits = [request for request in known if self.has_headers(request)]
+        fits = self.fitting(path, body)
         server.asked += 1
         if not fits:
             return self.answer(500, b"no such case")
-        request = next((request for request in fits if request["step"] == server.asked), fits[0])
-        status, reply, seconds = self.server.race or self.expected(request)
+        # Steps of several cases may look the same: the one that follows on what is stored is meant.
+        request = max(fits, key=lambda request: (request["step"] == server.asked, request["held"] == server.stored))
+        status, reply, seconds = server.race or self.expected(request)
+        if slip == "links are refused":
+            status = 403
         if slip:
             status, reply, seconds = slip_in_the_reply(slip, request, status, reply, seconds)
         if status == "dies":
             server.die()
             status = None
-        server.stored = slip_in_the_store(slip, request, request["expected"]["session"])
+        left = kit.before_deciding(request) if is_refused_by_itself(request) else request["expected"]["session"]
+        server.stored = slip_in_the_store(slip, request, left)
         if status is None:
             self.close_connection = True
             return None
@@ -110,7 +135,7 @@ class Parrot(http.server.BaseHTTPRequestHandler):
 
     def expected(self, request):
         expected = request["expected"]
-        if request["kind"] == "transport":
+        if is_refused_by_itself(request):
             own = expected["own"][-1]
             return (int(own) if own.isdigit() else 405 if request["method"] != "POST" else 400), b"", None
         return expected["status"], expected["body"].encode(), expected["retry_after_secs"]
@@ -218,9 +243,19 @@ def call(*arguments):
     return code, out.getvalue(), err.getvalue()
 
 
-def is_allowed(authorization, path, slip):
-    token = authorization.removeprefix("Bearer ")
-    return token == TOKEN or "/end_user" in path and {
+def is_allowed(authorization, path, slip, row):
+    scheme, _, token = authorization.rpartition(" ")
+    if slip in ("links are refused", "no token is needed"):
+        return True
+    return authorization == f"Bearer {TOKEN}" or "/end_user" in path and {
+        "the scheme is not looked at": token == TOKEN and scheme != "",
+        "a token needs no scheme": authorization == TOKEN,
+        "an empty token is no token": authorization == "Bearer",
+        "the token may be in the query": f"access_token={TOKEN}" in path,
+        "unknown sessions are told without the token": row == 5,
+        "ended sessions are told without the token": row == 6,
+        "unsupported sessions are told without the token": row == 7,
+        "duplicates are told without the token": row == 8,
         "the token is not asked for on calls": "/calls/" in path,
         "the token is not asked for on chats": "/chats/" in path,
         "the start of the token is enough": token.startswith(TOKEN),
@@ -246,7 +281,7 @@ class KitTest(unittest.TestCase):
 
     def few(self):
         """A file of a part of the cases: of every kind, and those that the slips are about."""
-        named = ("duplicate_on_a_chat", "interval_with_a_nanosecond_over", "body_is_white_space", "nested_beyond_what_parsers_take")
+        named = ("first_link_of_a_call", "duplicate_on_a_chat", "interval_with_a_nanosecond_over", "body_is_white_space", "nested_beyond_what_parsers_take")
         keys = ("others", "meanwhile", "refused_writes", "steps")
         few = [case for at, case in enumerate(CASES) if at % 15 == 0 or case["name"] in named or any(key in case for key in keys)
                or case["rows"] == [6] or case["rows"] == [7] or case["method"] == "GET"]
@@ -283,11 +318,19 @@ class KitTest(unittest.TestCase):
             "a lost write is answered 500": "the status: expected 202 or 503",
             "a limiter beside the store": "the status:      got 429",
             "the query is used": "the status: expected 202",
-            "the token is not asked for on calls": "calls/42/end_user without a token: expected 401 or 403",
-            "the token is not asked for on chats": "chats/42/end_user without a token: expected 401 or 403",
+            "the token is not asked for on calls": "calls/42/end_user (row 9) without a token: expected 401 or 403",
+            "the token is not asked for on chats": "chats/42/end_user (row 9) without a token: expected 401 or 403",
             "the start of the token is enough": "with a longer token: expected 401 or 403",
             "a part of the token is enough": "with a part of the token: expected 401 or 403",
             "the token is compared without case": "with the token in other case: expected 401 or 403",
+            "the scheme is not looked at": "with the token by the scheme Basic: expected 401 or 403",
+            "a token needs no scheme": "with the token and no scheme: expected 401 or 403",
+            "an empty token is no token": "with an empty token: expected 401 or 403",
+            "the token may be in the query": "with the token in the query: expected 401 or 403",
+            "unknown sessions are told without the token": "(row 5) without a token: expected 401 or 403",
+            "ended sessions are told without the token": "(row 6) without a token: expected 401 or 403",
+            "unsupported sessions are told without the token": "(row 7) without a token: expected 401 or 403",
+            "duplicates are told without the token": "(row 8) without a token: expected 401 or 403",
         }
         for slip, words in slips.items():
             with self.subTest(slip):
@@ -317,6 +360,10 @@ class KitTest(unittest.TestCase):
             ("the hook speaks no JSON", [], TOKEN, "the hook GET /test/sessions answers no JSON"),
             (None, [], "another", "the hook PUT /test/case answers 401"),
             (None, ["--without", "nanosecond"], TOKEN, "--without takes"),
+            ("no token is needed", ["--only", "token_is_asked_for"], "", "no case was judged: what is picked needs --token"),
+            (None, ["--only", "race_of_*"], TOKEN, "no case was judged: what is picked needs --race N"),
+            (None, ["--only", "race_of_8", "--race", "4"], TOKEN, "--only race_of_8: no case has such a name"),
+            ("links are refused", [], TOKEN, "kit.py: the service answers 403 to every request with this token\n"),
             (None, ["--only", "no_such_case"], TOKEN, "--only no_such_case: no case has such a name"),
             (None, ["--only", "duplicate_on_a_chat", "--only", "typo"], TOKEN, "--only typo: no case has such a name"),
             (None, ["--cases", "no-such-file"], TOKEN, "no-such-file"),
@@ -342,6 +389,21 @@ class KitTest(unittest.TestCase):
         self.assertEqual((code, err), (0, ""))
         listed = [line.split(":")[0] for line in out.splitlines()]
         self.assertEqual(listed, [case["name"] for case in CASES if case["name"].startswith("method_")])
+
+    def test_a_list_has_what_is_judged_beside_the_cases(self):
+        _, out, _ = call("--list")
+        self.assertEqual([line.split(":")[0] for line in out.splitlines()][-2:], ["token_is_asked_for", "race_of_N"])
+        _, out, _ = call("--list", "--race", "8", "--only", "race_*")
+        self.assertEqual(out, "race_of_8: with --race N: of N equal links at once, exactly one is accepted.\n")
+
+    def test_the_token_is_judged_alone(self):
+        code, out, _ = self.run_kit("the start of the token is enough", "--only", "token_*", "--race", "4")
+        self.assertEqual((code, out.splitlines()[-1]), (1, "1 cases judged, 0 pass, 1 fail; 0 left out"))
+
+    def test_a_service_that_asks_for_a_token_says_so_before_the_cases(self):
+        code, out, err = self.run_kit("links are refused", token="")
+        self.assertEqual((code, out), (2, ""))
+        self.assertEqual(err, "kit.py: the service answers 403 to every request without a token; give it by --token\n")
 
     def test_a_server_that_dies_fails_that_case_alone(self):
         code, out, err = self.run_kit("the server dies", "--wait", "5")
@@ -381,15 +443,16 @@ class KitTest(unittest.TestCase):
         self.assertEqual((code, err), (0, ""), out)
 
     def test_of_equal_links_at_once_one_is_accepted(self):
-        code, out, _ = self.run_kit(None, "--only", "first_link_of_a_chat", "--race", "4", race=(202, b"", None))
+        code, out, _ = self.run_kit(None, "--only", "first_link_of_a_chat", "--only", "race_of_4", "--race", "4", race=(202, b"", None))
         self.assertEqual(code, 1)
+        self.assertIn("the statuses: expected one 202, else 400 or 503", out)
         self.assertIn("case race_of_4 fails", out)
         self.assertIn("the statuses:      got 202, 202, 202, 202", out)
 
     def test_another_format_is_refused(self):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "cases.json")
-            for version in ({}, {"version": "3.0"}):
+            for version in ({}, {"version": "2.0"}, {"version": "4.0"}):
                 path.write_text(json.dumps({**version, "format": {"needs": {}}, "cases": []}), encoding="utf-8")
                 code, _, err = call("http://127.0.0.1:9", "--cases", str(path))
                 self.assertEqual(code, 2)

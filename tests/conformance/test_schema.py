@@ -49,6 +49,8 @@ class SchemaTest(unittest.TestCase):
             "an end that is not ended": lambda case: case["session"].update(ended_at="2026-11-22T12:00:00Z"),
             "zeros at the end of a stored time": lambda case: case["expected"]["session"].update(last_linked_at="2026-11-22T12:00:00.10Z"),
             "a character that is no byte": lambda case: case.update(body={"latin1": "\u0100"}),
+            "a body that is repeated no time": lambda case: case.update(body={"before": "", "repeat": "x", "times": 0, "after": ""}),
+            "a session that is stored and deleted meanwhile": lambda case: case.update(deleted_meanwhile=True, meanwhile=case["session"]),
             "a step of no time": lambda case: case.update(steps=[{"rows": [9], "expected": case["expected"]}]),
         }
         for words, change in changes.items():

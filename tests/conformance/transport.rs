@@ -177,7 +177,10 @@ pub enum Slip {
     FormsTakenByTheirType,
     OtherContentTypesCrash,
     CharacterSetRefused,
+    CharacterSetInCapitalsRefused,
+    BodyDecodedByItsCharacterSet,
     MethodOverrideTaken,
+    MethodInTheQueryTaken,
     // Methods.
     HeadTaken,
     OptionsTaken,
@@ -218,11 +221,17 @@ pub enum Slip {
     EmailInternationalLongLabelTaken,
     EmailInternationalUnderscoreTaken,
     EmailPunycodeRefused,
+    EmailDomainOf200Refused,
+    EmailInternationalLabelAloneRefused,
     // Bodies and numbers.
     HalfSurrogatesInPhonesReplaced,
     HalfSurrogatesInCommTypesTaken,
+    HalfSurrogatesInsideCommTypesCrash,
+    HalfSurrogatesInsideIdentifiersCrash,
     NumbersBeyondFloatsRefused,
     LongNumbersRefused,
+    NumbersOf5000DigitsRefused,
+    NumbersOf5000DigitsInFieldsCrash,
     BodyOf16KibRefused,
     InvalidUtf8Replaced,
     InvalidUtf8ReadAsLatin1,
@@ -234,11 +243,20 @@ pub enum Slip {
     // Paths.
     CommTypeByItsPrefix,
     LongSegmentsCrash,
+    LongSegmentsNotFound,
     SubDelimitersTaken,
     LongSessionIdCut,
     EndByItsPrefix,
     // State over time, beside the store.
     RefusalsStartALimiter,
+    RefusalsOfTheEndedStartALimiter,
+    RefusalsOfTheUnsupportedStartAnInterval,
+    RefusalsOfTheUnknownStartAnInterval,
+    LostWritesStartAnInterval,
+    SessionsAreCached,
+    UnknownSessionsAreCached,
+    CrmSupportIsCached,
+    LastLinksAreCached,
     DuplicatesExtendTheInterval,
     RepliesAreCached,
     TenRequestsAMinute,
@@ -252,6 +270,11 @@ pub enum Slip {
     LostRaceIsADuplicate,
     LostRacesEndIn202,
     LostRacesEndIn500,
+    LostToADeletionCrashes,
+    LostToADeletionAccepted,
+    LostToADeletionStoredAnew,
+    LostToADeletionGivenUp,
+    LostRaceKeepsTheCommType,
 }
 
 impl Slip {
@@ -260,6 +283,14 @@ impl Slip {
         matches!(
             self,
             Self::RefusalsStartALimiter
+                | Self::RefusalsOfTheEndedStartALimiter
+                | Self::RefusalsOfTheUnsupportedStartAnInterval
+                | Self::RefusalsOfTheUnknownStartAnInterval
+                | Self::LostWritesStartAnInterval
+                | Self::SessionsAreCached
+                | Self::UnknownSessionsAreCached
+                | Self::CrmSupportIsCached
+                | Self::LastLinksAreCached
                 | Self::DuplicatesExtendTheInterval
                 | Self::RepliesAreCached
                 | Self::TenRequestsAMinute
@@ -305,11 +336,20 @@ pub fn exchanges(case: &Case, slip: Option<Slip>) -> Vec<(Case, Reply, Stored)> 
     for request in case.in_a_row() {
         // What an earlier request stored by mistake is there for the next.
         let mut read = request.clone();
+        if request.replaced {
+            stored.remove(case.session_id());
+            stored.extend(request.session.clone().map(|session| (case.session_id().to_owned(), session)));
+        }
         read.session = stored.get(case.session_id()).cloned();
+        beside.cached(&mut read, slip);
         let (reply, session) = beside.answered(&read, &stored, slip).unwrap_or_else(|| race::exchange(&read, slip));
         beside.remember(&read, &reply);
         stores::put(&read, session, &mut stored, slip);
+        let goes_on = request.goes_on_after(&reply);
         done.push((request, reply, stored.clone()));
+        if !goes_on {
+            break;
+        }
     }
     done
 }
@@ -390,6 +430,7 @@ fn refuses_early(
             .is_none_or(|session| Some(session.comm_type().into()) != comm_type)
             .then_some(LinkError::NotFound)
             .filter(|_| comm_type.is_some()),
+        Slip::LongSegmentsNotFound => route::has_a_long_comm_type(case).then_some(LinkError::NotFound),
         Slip::UnknownSessionFirst => session.is_none().then_some(LinkError::NotFound),
         Slip::OtherCommTypeBeforeMissingIdentifier => {
             (request.comm_type == Param::NotText).then_some(LinkError::NotFound)

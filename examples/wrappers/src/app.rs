@@ -67,6 +67,11 @@ impl Store {
         self.rows().insert(session_id.to_owned(), session);
     }
 
+    /// Deletes a session.
+    pub fn remove(&self, session_id: &str) {
+        self.rows().remove(session_id);
+    }
+
     /// `UPDATE … WHERE id = session_id AND revision = expected`: whether a row was changed.
     pub fn save(&self, session_id: &str, expected: u64, session: AnySession) -> bool {
         match self.rows().get_mut(session_id) {

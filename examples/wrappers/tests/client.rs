@@ -1,7 +1,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use midsession::testing::conformance::{Case, Need, Reply, cases};
 use midsession::{
@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::kit::{app, judge};
+use crate::kit::{Site, judge};
 
 type Called = Result<Result<(), LinkError>, CallError>;
 
@@ -47,18 +47,17 @@ fn reply(read: &Result<(), LinkError>) -> Reply {
 async fn what_the_client_sends_is_decided_as_each_case_says_and_it_reads_the_cases_answer() {
     let mut read_kinds = BTreeMap::<Option<LinkErrorKind>, u32>::new();
     for case in cases().unwrap() {
-        let clock = Arc::new(Mutex::new(case.now));
-        let app = app(&case, clock.clone());
+        let site = Site::new(&case);
         let (listener, address) = listen().await;
-        let serving = tokio::spawn(::axum::serve(listener, axum::router(app.clone())).into_future());
+        let serving = tokio::spawn(::axum::serve(listener, axum::router(site.app.clone())).into_future());
         let client = client(address, LONG);
         for step in case.in_a_row() {
             // What a client cannot send, the other requests of its case do not build on: they are of transports.
             let Some((endpoint, request)) = sendable(&step) else { break };
-            *clock.lock().unwrap() = step.now;
+            site.prepare(&step);
             match client.link_end_user(&endpoint, &request).await {
                 Ok(read) => {
-                    judge(&step, &app, &reply(&read));
+                    judge(&step, &site.app, &reply(&read));
                     *read_kinds.entry(read.err().map(|error| error.kind())).or_default() += 1;
                 }
                 Err(CallError::Path) => assert!(step.needs.contains(&Need::DotSegments), "{}", step.name),
@@ -85,6 +84,11 @@ async fn the_fake_answers_each_case_as_the_client_reads_it() {
         for step in case.in_a_row() {
             let Some((endpoint, request)) = sendable(&step) else { break };
             fake.now = step.now;
+            if step.replaced {
+                let mut sessions = fake.sessions.lock().unwrap();
+                sessions.remove(step.session_id());
+                sessions.extend(step.session.clone().map(|session| (step.session_id().to_owned(), session)));
+            }
             let read = fake.link_end_user(&endpoint, &request).await.unwrap();
             step.judge(&reply(&read)).unwrap_or_else(|mismatch| panic!("{mismatch}"));
             let stored = fake.sessions.lock().unwrap().get(step.session_id()).cloned();

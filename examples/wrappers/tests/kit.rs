@@ -31,13 +31,16 @@ async fn the_tower_service_passes_every_case() {
 
 async fn every_case_passes(wrapper: Wrapper) {
     for case in cases().unwrap() {
-        let clock = Arc::new(Mutex::new(case.now));
-        let app = app(&case, clock.clone());
+        let site = Site::new(&case);
         for request in case.in_a_row() {
-            *clock.lock().unwrap() = request.now;
-            let reply = wrapper.ask(&app, in_bytes(&request)).await;
+            site.prepare(&request);
+            let reply = wrapper.ask(&site.app, in_bytes(&request)).await;
             let retry_after_secs = reply.header("retry-after").map(|seconds| seconds.parse().unwrap());
-            judge(&request, &app, &Reply { status: reply.status, body: reply.body.into(), retry_after_secs });
+            let reply = Reply { status: reply.status, body: reply.body.into(), retry_after_secs };
+            judge(&request, &site.app, &reply);
+            if !request.goes_on_after(&reply) {
+                break;
+            }
         }
     }
 }
@@ -54,7 +57,7 @@ fn in_bytes(case: &Case) -> Vec<u8> {
 async fn the_tonic_wrapper_passes_every_case_of_the_contract() {
     for case in &cases().unwrap() {
         let Some((session_id, request)) = case.request() else { continue };
-        let app = app(case, Arc::new(Mutex::new(case.now)));
+        let Site { app, .. } = Site::new(case);
         let message = LinkEndUserRequest {
             session_id: session_id.to_owned(),
             comm_type: typed(&request.comm_type).unwrap_or_default(),
@@ -115,30 +118,59 @@ fn typed(param: &Param<'_>) -> Option<String> {
     }
 }
 
-/// The app looks at its clock after it has read the session and before it writes, so the clock is where another server
-/// stores something.
-pub fn app(case: &Case, clock: Arc<Mutex<OffsetDateTime>>) -> Arc<App> {
-    let store = Store::default();
-    for (id, session) in &case.others {
-        store.insert(id, session.clone());
+/// The app, with its clock and the other servers, as a case has them.
+pub struct Site {
+    pub app: Arc<App>,
+    clock: Arc<Mutex<OffsetDateTime>>,
+    /// What other servers store under the case's id, or delete, between a read and a write, one after the other.
+    others: Arc<Mutex<VecDeque<Option<AnySession>>>>,
+}
+
+impl Site {
+    /// The app looks at its clock after it has read the session and before it writes, so the clock is where another server
+    /// stores something.
+    pub fn new(case: &Case) -> Self {
+        let store = Store::default();
+        for (id, session) in &case.others {
+            store.insert(id, session.clone());
+        }
+        put(&store, case.session_id(), case.session.clone());
+        let deleted = case.deleted_meanwhile.then_some(None);
+        let stored = case.meanwhile.clone().into_iter().chain(refusals(case)).map(Some);
+        let others = deleted.into_iter().chain(stored).collect::<VecDeque<_>>();
+        let others = Arc::new(Mutex::new(others));
+        let clock = Arc::new(Mutex::new(case.now));
+        let (id, shown, next) = (case.session_id().to_owned(), clock.clone(), others.clone());
+        let app = Arc::new_cyclic(|app: &Weak<App>| {
+            let app = app.clone();
+            let now = move || {
+                let next = next.lock().unwrap().pop_front();
+                if let Some(session) = next {
+                    put(&app.upgrade().unwrap().store, &id, session);
+                }
+                *shown.lock().unwrap()
+            };
+            App { store, policy: case.policy, now: Box::new(now) }
+        });
+        Self { app, clock, others }
     }
-    if let Some(session) = case.session.clone() {
-        store.insert(case.session_id(), session);
+
+    /// Before each request of a case in a row.
+    pub fn prepare(&self, request: &Case) {
+        *self.clock.lock().unwrap() = request.now;
+        let is_first = request.meanwhile.is_some() || request.deleted_meanwhile || request.refused_writes > 0;
+        let is_void = !is_first && self.others.lock().unwrap().drain(..).count() > 0;
+        if request.replaced || is_void {
+            put(&self.app.store, request.session_id(), request.session.clone());
+        }
     }
-    let id = case.session_id().to_owned();
-    let mut next: VecDeque<_> = case.meanwhile.clone().into_iter().chain(refusals(case)).collect();
-    let next = Mutex::new(move || next.pop_front());
-    Arc::new_cyclic(|app: &Weak<App>| {
-        let app = app.clone();
-        let now = move || {
-            let app = app.upgrade().unwrap();
-            if let Some(session) = next.lock().unwrap()() {
-                app.store.insert(&id, session);
-            }
-            *clock.lock().unwrap()
-        };
-        App { store, policy: case.policy, now: Box::new(now) }
-    })
+}
+
+fn put(store: &Store, id: &str, session: Option<AnySession>) {
+    match session {
+        Some(session) => store.insert(id, session),
+        None => store.remove(id),
+    }
 }
 
 /// The same session with its revision changed again and again: so many writes are lost. The last one has the first revision.

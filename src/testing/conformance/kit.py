@@ -6,7 +6,7 @@
     kit.py https://localhost:3000/base --cafile ca.pem --junit report.xml --race 8
 
 The transport may be written in any language. What it has to do stands in cases.json, beside this file, under "contract".
-For the test it offers three hooks, which no release should have. Their bodies are JSON.
+For the test it offers four hooks, which no release should have. Their bodies are JSON.
 
     PUT /test/case      The body is an object. From now on, the store holds what it says and nothing else, and what an
                         earlier case left in memory (a cache, a limiter) is gone. Any status from 200 to 299 means that it
@@ -18,17 +18,21 @@ For the test it offers three hooks, which no release should have. Their bodies a
         meanwhile       A session, or null. Right after the transport has read session_id from the store for the first
                         time, before it writes, the store puts this session in the place of the one that was read. So a
                         write on condition of the revision that was read is lost, as to another server.
+        deleted_meanwhile  True or false. At the same moment, the store deletes the session. Then there is no meanwhile.
         refused_writes  A number. So many writes of session_id the store answers as it answers a write on condition of a
                         stale revision, and stores nothing of them.
         pause_ms        A number. So many milliseconds the store waits before each write. It is 0 except for --race.
-    PUT /test/clock     {"now": ...}: the clock stands at now. Nothing else changes.
+    PUT /test/clock     {"now": ...}: the clock stands at now, and no write is lost any more: forget what is left of
+                        meanwhile, deleted_meanwhile and refused_writes. Nothing else changes.
+    PUT /test/session   {"session_id": ..., "session": ...}: another server has stored this session under this id, or has
+                        deleted it if it is null. Nothing else changes: what the transport keeps in memory stays there.
     GET /test/sessions  Answers 200 and an object: every session that the store holds, by its id, in the stored form.
 
 A transport that locks a session from its read to its write loses no race: run it with --without meanwhile.
 
 Requests go out one after the other, each on a connection of its own, with the content type application/json unless the
 case has another, and with "Authorization: Bearer <token>" if a token is given. Paths go out byte for byte: "//" and "%2F"
-stay as they are. With a token, a request without it and one with another must be refused by 401 or 403.
+stay as they are. Of the token, README.md beside this file says what is demanded.
 
 Exits with 0 if every judged case passes, 1 if one fails, 2 if the cases could not be run. Needs Python 3.9 and nothing but
 its standard library.
@@ -47,9 +51,17 @@ import urllib.parse
 from xml.sax.saxutils import escape, quoteattr
 
 # The first number of the version of cases.json. The file says under "format" what a change of it means.
-FORMAT = 2
-STATE = ("session_id", "session", "others", "policy", "now", "meanwhile", "refused_writes", "pause_ms")
-DEFAULTS = {"others": {}, "meanwhile": None, "refused_writes": 0, "pause_ms": 0, "headers": {}, "query": None, "steps": []}
+FORMAT = 3
+# How writes are lost to other servers, and how none is.
+NO_LOSS = {"meanwhile": None, "deleted_meanwhile": False, "refused_writes": 0}
+STATE = ("session_id", "session", "others", "policy", "now", *NO_LOSS, "pause_ms")
+DEFAULTS = {**NO_LOSS, "others": {}, "pause_ms": 0, "headers": {}, "query": None, "steps": []}
+TOKEN_CASE = "token_is_asked_for"
+# What is judged beside the cases: the option that it needs, and its rule.
+BESIDE_THE_CASES = {
+    TOKEN_CASE: ("--token", "without the token, and with what is nearly it, every link is refused by 401 or 403, whatever is stored."),
+    "race_of_N": ("--race N", "of N equal links at once, exactly one is accepted."),
+}
 NO_REPLY = (OSError, http.client.HTTPException)
 
 
@@ -109,7 +121,7 @@ class Transport:
     def stored(self):
         reply = self.hook("GET", "/test/sessions")
         try:
-            sessions = json.loads(reply)
+            sessions = json.loads(reply, parse_int=number)
         except ValueError as error:
             raise Broken(f"the hook GET /test/sessions answers no JSON: {shown(reply)}") from error
         if not isinstance(sessions, dict):
@@ -129,6 +141,11 @@ class Transport:
             finally:
                 connection.close()
             time.sleep(0.05)
+
+
+def number(digits):
+    """More digits than any revision has stay text: Python makes no number of more than 4,300."""
+    return int(digits) if len(digits) <= 20 else digits
 
 
 class Anything:
@@ -164,17 +181,31 @@ def as_text(session):
 
 
 def as_bytes(body):
-    return body["latin1"].encode("latin-1") if isinstance(body, dict) else body.encode()
+    if isinstance(body, str):
+        return body.encode()
+    return body["latin1"].encode("latin-1") if "latin1" in body else repeated(**body).encode()
+
+
+def repeated(before, repeat, times, after):
+    return before + repeat * times + after
 
 
 def in_a_row(case):
-    """The case, then its further requests, each with what the one before leaves stored."""
-    first, requests = {**DEFAULTS, **case}, []
-    for number, step in enumerate([{}, *first["steps"]]):
-        request = {**first, **({"kind": "contract", **step} if number else {})}
-        request["step"], request["held"] = number + 1, requests[-1]["expected"]["session"] if requests else first["session"]
-        requests.append(request)
+    """The case, then its further requests, each with what the store holds before it."""
+    first = {**DEFAULTS, **case}
+    requests = [{**first, "step": 1, "held": first["session"], "replaced": False}]
+    for number, step in enumerate(first["steps"], 2):
+        last = requests[-1]
+        # After a request that either may answer, the steps are for a transport that has refused it by itself.
+        left = before_deciding(last) if last["kind"] == "either" else last["expected"]["session"]
+        held = {"held": step.get("session", left), "replaced": "session" in step}
+        requests.append({**first, **NO_LOSS, "kind": "contract", **step, **held, "step": number})
     return requests
+
+
+def before_deciding(request):
+    """What is stored when the last decision is made."""
+    return None if request["deleted_meanwhile"] else request["meanwhile"] or request["held"]
 
 
 def is_own(expected, status, body):
@@ -185,8 +216,9 @@ def is_own(expected, status, body):
 
 
 def differences(request, transport):
-    """What differs after one request, as triples of the part, what was expected, and what there is."""
-    expected, before = request["expected"], request["meanwhile"] or request["held"]
+    """What differs after one request, as triples of the part, what was expected, and what there is; and whether the
+    transport has refused it by itself."""
+    expected, before = request["expected"], before_deciding(request)
     target = request["path"] + ("" if request["query"] is None else "?" + request["query"])
     parts, own = [], False
     try:
@@ -207,7 +239,7 @@ def differences(request, transport):
     for other in sorted({*stored, *request["others"]} - {session_id}):
         wanted, got = (as_text(sessions.get(other)) for sessions in (request["others"], stored))
         parts.append((f"the other session {other}", wanted, got))
-    return [(part, shown(wanted), shown(got)) for part, wanted, got in parts if wanted != got]
+    return [(part, shown(wanted), shown(got)) for part, wanted, got in parts if wanted != got], own
 
 
 def judge(case, transport):
@@ -217,13 +249,17 @@ def judge(case, transport):
     for request in requests:
         if request["step"] > 1:
             transport.hook("PUT", "/test/clock", {"now": request["now"]})
+        if request["replaced"]:
+            transport.hook("PUT", "/test/session", {"session_id": request["session_id"], "session": request["held"]})
         try:
-            found = differences(request, transport)
+            found, own = differences(request, transport)
         except Gone as error:
             # The server answered the hook before the request: what broke it is this case.
-            found = [("the server after it", "up", str(error))]
+            found, own = [("the server after it", "up", str(error))], False
         if found:
             return failure(case, request, found)
+        if request["kind"] == "either" and not own:
+            break
     return []
 
 
@@ -235,7 +271,7 @@ def failure(case, request, found):
     lines.append(f"  the session: {as_text(request['held'])} under {ascii(request['session_id'])}")
     lines.append(f"  the policy: {request['policy']['interval']}, scope {request['policy']['scope']}")
     lines.append(f"  the clock: {request['now']}")
-    for key in ("headers", "meanwhile", "refused_writes"):
+    for key in ("headers", *NO_LOSS):
         if request[key]:
             lines.append(f"  {key}: {json.dumps(request[key])}")
     for part, wanted, got in found:
@@ -243,32 +279,63 @@ def failure(case, request, found):
     return lines
 
 
-def judge_token(cases, transport):
-    """A request without the token, and one with another, are refused and store nothing: of a call and of a chat."""
-    others = {
+def nearly_tokens(token):
+    """Requests that are not allowed, as their words, headers and query."""
+    headers = {
         "without a token": None,
-        "with a longer token": transport.token + "x",
-        "with a part of the token": transport.token[:-1],
-        "with the token in other case": transport.token.swapcase(),
+        "with an empty token": "Bearer",
+        "with a longer token": f"Bearer {token}x",
+        "with a part of the token": f"Bearer {token[:-1]}",
+        "with the token in other case": f"Bearer {token.swapcase()}",
+        "with the token and no scheme": token,
+        "with the token by the scheme Basic": f"Basic {token}",
+        "with the token by the scheme Token": f"Token {token}",
     }
+    for words, header in headers.items():
+        if header != f"Bearer {token}":
+            yield words, {"authorization": header}, None
+    named = urllib.parse.quote(token)
+    yield "with the token in the query", {"authorization": None}, f"access_token={named}&token={named}"
+
+
+def judge_token(cases, transport):
+    """A request without the token, and one with what is nearly it, are refused and store nothing: of a call and of a chat,
+    whether it would be linked or not."""
+    nearly = list(nearly_tokens(transport.token))
+    # Of the answers that tell what is stored.
+    asked = [(case, nearly if row == 9 else nearly[:1]) for row in (9, 5, 6, 7, 8) for case in plain_cases(cases, row)]
     found = []
-    for case in (next(case for case in cases if is_first_link(case, segment)) for segment in ("calls", "chats")):
-        for words, token in others.items():
-            if token == transport.token:
-                continue
-            words = f"of {case['path']} {words}"
+    for case, tokens in asked:
+        for how, headers, query in tokens:
+            words, target = f"of {case['path']} (row {case['rows'][0]}) {how}", case["path"] + (f"?{query}" if query else "")
             transport.prepare({**DEFAULTS, **case})
-            status, _, _ = transport.send(case["method"], case["path"], as_bytes(case["body"]), token=token)
+            status, _, _ = transport.send(case["method"], target, as_bytes(case["body"]), headers)
             stored = as_text(transport.stored().get(case["session_id"]))
             if status not in (401, 403):
                 found.append(f"  the status {words}: expected 401 or 403\n  the status {words}:      got {status}")
             if stored != as_text(case["session"]):
                 found.append(f"  the stored session {words}: expected {as_text(case['session'])}, got {stored}")
-    return ["case token_is_asked_for fails", "  the rule: a token is given, so a request without it is refused.", *found] if found else []
+    return [f"case {TOKEN_CASE} fails", f"  the rule: {BESIDE_THE_CASES[TOKEN_CASE][1]}", *found] if found else []
 
 
-def is_first_link(case, segment):
-    return case["kind"] == "contract" and case["expected"]["status"] == 202 and f"/v1/{segment}/" in case["path"]
+def is_refused_access(cases, transport):
+    """The status, if the service refuses the credentials of links that every transport accepts."""
+    statuses = set()
+    for case in plain_cases(cases, 9):
+        transport.prepare({**DEFAULTS, **case})
+        try:
+            statuses.add(transport.send(case["method"], case["path"], as_bytes(case["body"]))[0])
+        except NO_REPLY:
+            return None
+    return max(statuses) if statuses and statuses <= {401, 403} else None
+
+
+def plain_cases(cases, row):
+    """The first case of the row and of no other, of a call and of a chat."""
+    of_row = [case for case in cases if case["rows"] == [row] and case["kind"] == "contract"
+              and not case["needs"] and not {"query", "headers", "steps"}.intersection(case)]
+    found = (next((case for case in of_row if f"/v1/{segment}/" in case["path"]), None) for segment in ("calls", "chats"))
+    return [case for case in found if case]
 
 
 def judge_race(case, transport, count):
@@ -282,7 +349,7 @@ def judge_race(case, transport, count):
     found = []
     # A transport that gave up after some lost races says 503.
     if statuses.count(202) != 1 or set(statuses) - {202, 400, 503}:
-        found.append(f"  the statuses: expected one 202, else 400\n  the statuses:      got {', '.join(map(str, statuses))}")
+        found.append(f"  the statuses: expected one 202, else 400 or 503\n  the statuses:      got {', '.join(map(str, statuses))}")
     if stored != wanted:
         found.append(f"  the stored session: expected {wanted}\n  the stored session:      got {stored}")
     rule = f"  the rule: of {count} equal links at once, exactly one is accepted."
@@ -295,14 +362,23 @@ def chosen(cases, arguments):
     without = {need.strip() for need in arguments.without.split(",") if need.strip()}
     if without - known:
         raise Broken(f"--without takes {', '.join(sorted(known))}; not {', '.join(sorted(without - known))}")
-    picked = cases["cases"]
+    names = [case["name"] for case in cases["cases"]] + list(beside_the_cases(arguments))
     for pattern in arguments.only or []:
-        if not any(fnmatch.fnmatchcase(case["name"], pattern) for case in picked):
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
             raise Broken(f"--only {pattern}: no case has such a name (--list shows them)")
-    if arguments.only:
-        picked = [case for case in picked if any(fnmatch.fnmatchcase(case["name"], only) for only in arguments.only)]
+    picked = [case for case in cases["cases"] if is_picked(case["name"], arguments)]
     left_out = {case["name"]: without.intersection(case["needs"]) for case in picked}
     return [case for case in picked if not left_out[case["name"]]], {name: lacking for name, lacking in left_out.items() if lacking}
+
+
+def is_picked(name, arguments):
+    return not arguments.only or any(fnmatch.fnmatchcase(name, pattern) for pattern in arguments.only)
+
+
+def beside_the_cases(arguments):
+    """What is judged beside the cases of the file: by its name, the option that it needs, and its rule."""
+    names = ((name.replace("N", str(arguments.race or "N")), words) for name, words in BESIDE_THE_CASES.items())
+    return {name: words for name, words in names if is_picked(name, arguments)}
 
 
 def checks(cases, picked, transport, arguments):
@@ -310,9 +386,10 @@ def checks(cases, picked, transport, arguments):
     first = cases["cases"][0]
     for case in picked:
         yield case["name"], lambda case=case: judge(case, transport)
-    if arguments.token and not arguments.only:
-        yield "token_is_asked_for", lambda: judge_token(cases["cases"], transport)
-    if arguments.race:
+    beside = beside_the_cases(arguments)
+    if arguments.token and TOKEN_CASE in beside:
+        yield TOKEN_CASE, lambda: judge_token(cases["cases"], transport)
+    if arguments.race and f"race_of_{arguments.race}" in beside:
         yield f"race_of_{arguments.race}", lambda: judge_race(first, transport, arguments.race)
 
 
@@ -339,7 +416,9 @@ def run(arguments):
         raise Broken(f"{arguments.cases} has version {version}, and this kit.py reads {FORMAT}: take both from one release")
     picked, left_out = chosen(cases, arguments)
     if arguments.list:
-        print("\n".join(f"{case['name']}: {case['rule']}" for case in picked))
+        lines = [f"{case['name']}: {case['rule']}" for case in picked]
+        lines += [f"{name}: with {option}: {rule}" for name, (option, rule) in beside_the_cases(arguments).items()]
+        print("\n".join(lines))
         return 0
     if not arguments.url:
         raise Broken("say where the transport listens, such as http://127.0.0.1:3000")
@@ -347,6 +426,10 @@ def run(arguments):
         raise Broken("--timeout must be more than 0 seconds")
     transport = Transport(arguments.url, arguments.token, arguments.timeout, arguments.cafile)
     transport.wait(arguments.wait)
+    status = is_refused_access(cases["cases"], transport)
+    if status:
+        given = "with this token" if arguments.token else "without a token; give it by --token"
+        raise Broken(f"the service answers {status} to every request {given}")
     results = []
     for name, check in checks(cases, picked, transport, arguments):
         lines = judged(name, check, transport, arguments.wait)
@@ -357,7 +440,8 @@ def run(arguments):
     for name, lacking in left_out.items():
         print(f"left out {name}: needs {', '.join(sorted(lacking))}")
     if not results:
-        raise Broken("no case was judged")
+        needed = {option for option, _ in beside_the_cases(arguments).values()}
+        raise Broken("no case was judged" + (f": what is picked needs {' or '.join(sorted(needed))}" if needed else ""))
     if arguments.junit:
         pathlib.Path(arguments.junit).write_text(junit(results, left_out), encoding="utf-8")
     failed = sum(bool(lines) for _, lines in results)

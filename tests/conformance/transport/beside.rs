@@ -1,7 +1,7 @@
 //! What a transport keeps beside its store, from one request to the next.
 
 use midsession::testing::conformance::{Case, Reply};
-use midsession::{Answer, AnySession, LinkError};
+use midsession::{Answer, AnySession, CrmSupport, LinkError};
 use time::OffsetDateTime;
 
 use super::{Slip, Stored};
@@ -16,6 +16,16 @@ impl Beside {
     pub fn answered(&self, case: &Case, stored: &Stored, slip: Option<Slip>) -> Option<(Reply, Option<AnySession>)> {
         let reply = match slip? {
             Slip::RefusalsStartALimiter => self.done.iter().any(|(_, reply)| reply.status != 202).then(duplicate),
+            Slip::RefusalsOfTheEndedStartALimiter => self.was_refused(case, ended).then(duplicate),
+            Slip::RefusalsOfTheUnsupportedStartAnInterval => {
+                (self.was_refused(case, unsupported) && is_linked(case)).then(duplicate)
+            }
+            Slip::RefusalsOfTheUnknownStartAnInterval => {
+                (self.was_refused(case, |session| session.is_none()) && is_linked(case)).then(duplicate)
+            }
+            Slip::LostWritesStartAnInterval => {
+                (self.done.iter().any(|(_, reply)| reply.status == 503) && is_linked(case)).then(duplicate)
+            }
             Slip::DuplicatesExtendTheInterval => {
                 let last = self.done.last().filter(|(_, reply)| reply.retry_after_secs.is_some())?;
                 is_inside(&last.0, case.now).then(duplicate)
@@ -44,6 +54,36 @@ impl Beside {
         reply.map(|reply| (reply, case.session.clone()))
     }
 
+    /// What a transport reads that keeps beside its store what it once read.
+    pub fn cached(&self, case: &mut Case, slip: Option<Slip>) {
+        let Some((last, reply)) = self.done.last() else { return };
+        let linked = || Some(super::attempt(last, None).1).filter(|_| reply.status == 202);
+        let first = || linked().unwrap_or_else(|| last.session.clone());
+        let keep = |session: &AnySession, field: &str, other: &AnySession| {
+            super::with(session, [(field, serde_json::json!(other)[field].clone())])
+        };
+        let pair = case.session.clone().zip(first());
+        match (slip, pair) {
+            (Some(Slip::SessionsAreCached), _) => case.session = first().or_else(|| case.session.clone()),
+            (Some(Slip::UnknownSessionsAreCached), _) if last.session.is_none() => case.session = None,
+            (Some(Slip::CrmSupportIsCached), Some((now, then))) => {
+                case.session = Some(keep(&now, "crm_support", &then));
+            }
+            (Some(Slip::LastLinksAreCached), Some((now, then))) if then.last_linked_at().is_some() => {
+                let person = if now.end_user().is_some() { now } else { keep(&now, "end_user", &then) };
+                case.session = Some(keep(&person, "last_linked_at", &then));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a session of this kind was refused less than an interval ago.
+    fn was_refused(&self, case: &Case, kind: fn(Option<&AnySession>) -> bool) -> bool {
+        self.done
+            .iter()
+            .any(|(last, reply)| reply.status != 202 && kind(last.session.as_ref()) && is_inside(last, case.now))
+    }
+
     pub fn remember(&mut self, case: &Case, reply: &Reply) {
         self.done.push((case.clone(), reply.clone()));
     }
@@ -62,6 +102,19 @@ impl Beside {
         filled.body = serde_json::to_vec(&body).unwrap();
         Some(super::attempt(&filled, None))
     }
+}
+
+fn ended(session: Option<&AnySession>) -> bool {
+    session.is_some_and(|session| !session.is_active())
+}
+
+fn unsupported(session: Option<&AnySession>) -> bool {
+    session.is_some_and(|session| session.crm_support() == CrmSupport::Unsupported)
+}
+
+/// Whether an honest transport links it.
+fn is_linked(case: &Case) -> bool {
+    super::attempt(case, None).0.status == 202
 }
 
 fn is_inside(last: &Case, now: OffsetDateTime) -> bool {

@@ -14,7 +14,9 @@ use super::{Slip, source};
 /// The request, or the status by which its body is refused.
 pub fn read(case: &Case, route: &Route, slip: Option<Slip>) -> Result<LinkRequest<'static>, u16> {
     source::refused_by_its_type(case, slip)?;
-    let body = decoded(&case.body, slip).ok_or(400_u16)?;
+    let declared = slip.filter(|slip| *slip == Slip::BodyDecodedByItsCharacterSet);
+    let declared = declared.and_then(|_| source::decoded_by_its_character_set(case));
+    let body = declared.or_else(|| decoded(&case.body, slip)).ok_or(400_u16)?;
     if let Some(status) = slip.and_then(|slip| refused(&body, slip)) {
         return Err(status);
     }
@@ -56,10 +58,23 @@ fn refused(body: &str, slip: Slip) -> Option<u16> {
         }
         Slip::NumbersBeyondFloatsRefused => body.contains("1e999").then_some(400),
         Slip::LongNumbersRefused => body.contains(&"9".repeat(500)).then_some(400),
+        // Python's `int` takes 4,300 digits.
+        Slip::NumbersOf5000DigitsRefused => body.contains(&"9".repeat(4301)).then_some(400),
+        Slip::NumbersOf5000DigitsInFieldsCrash => {
+            body.contains(&format!("\"identifier\":{}", "9".repeat(4301))).then_some(500)
+        }
         Slip::BodyOf16KibRefused => (body.len() >= 16 * 1024).then_some(413),
+        Slip::HalfSurrogatesInsideCommTypesCrash => has_half_a_surrogate_inside(body, "comm_type").then_some(500),
+        Slip::HalfSurrogatesInsideIdentifiersCrash => has_half_a_surrogate_inside(body, "identifier").then_some(500),
         Slip::UnknownKeysTwiceRefused => repeats_a_key(body).then_some(400),
         _ => None,
     }
+}
+
+/// Whether this first key of the body has an array or an object with half a surrogate pair in it.
+fn has_half_a_surrogate_inside(body: &str, key: &str) -> bool {
+    let value = body.strip_prefix(&format!("{{\"{key}\":"));
+    value.is_some_and(|value| value.starts_with(['[', '{']) && (value.contains("\\ud") || value.contains("\\uD")))
 }
 
 fn depth(body: &str) -> i32 {

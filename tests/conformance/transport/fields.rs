@@ -26,6 +26,10 @@ pub fn refused(request: &LinkRequest<'_>, slip: Slip) -> Option<LinkError> {
         Slip::EmailDotsWhereTheyBelong => (EndUserField::Email, local()?.split('.').any(str::is_empty)),
         Slip::EmailMappedAddressRefused => (EndUserField::Email, domain()?.starts_with("[::ffff:")),
         Slip::EmailPunycodeRefused => (EndUserField::Email, domain()?.starts_with("xn--")),
+        Slip::EmailDomainOf200Refused => (EndUserField::Email, domain()?.chars().count() > 200),
+        Slip::EmailInternationalLabelAloneRefused => {
+            (EndUserField::Email, !domain()?.is_ascii() && !domain()?.contains('.'))
+        }
         Slip::EmailLimitInBytes => (EndUserField::Email, email()?.len() > 254),
         Slip::PhoneLimitInUtf16 => (EndUserField::Phone, phone()?.encode_utf16().count() > 64),
         Slip::LineSeparatorsRefused => (EndUserField::Name, request.name.as_text()?.contains(['\u{2028}', '\u{2029}'])),

@@ -18,17 +18,23 @@ pub fn exchange(case: &Case, slip: Option<Slip>) -> (Reply, Option<AnySession>) 
             // The other server has written all the same.
             return (reply, meanwhile.or(decided));
         }
-        let is_lost = meanwhile.is_some() || number < case.refused_writes;
+        let is_gone = case.deleted_meanwhile && number == 0;
+        let is_lost = is_gone || meanwhile.is_some() || number < case.refused_writes;
         if !is_lost {
             return (reply, decided);
         }
-        let stored = meanwhile.or_else(|| read.session.clone());
+        if is_gone && let Some(outcome) = mistaken_of_a_deletion(&reply, decided.clone(), slip) {
+            return outcome;
+        }
+        let stored = meanwhile.or_else(|| read.session.clone()).filter(|_| !is_gone);
         if let Some(outcome) = mistaken(&reply, decided, stored.clone(), slip) {
             return outcome;
         }
-        if slip == Some(Slip::LostRaceDecidedOnTheOldSession) {
-            let revision = stored.as_ref().map(AnySession::revision);
-            read.session = case.session.as_ref().map(|session| super::with(session, [("revision", revision.into())]));
+        if let (Some(Slip::LostRaceKeepsTheCommType), Some(was), Some(is)) = (slip, &case.session, &stored) {
+            read.session = Some(super::with(is, [("comm_type", was.comm_type().as_str().into())]));
+        } else if let (Some(Slip::LostRaceDecidedOnTheOldSession), Some(was), Some(is)) = (slip, &case.session, &stored)
+        {
+            read.session = Some(super::with(was, [("revision", is.revision().into())]));
         } else {
             read.session = stored;
         }
@@ -39,6 +45,21 @@ pub fn exchange(case: &Case, slip: Option<Slip>) -> (Reply, Option<AnySession>) 
         _ => 503,
     };
     (own(status), read.session)
+}
+
+/// What comes of a write to a session that is gone.
+fn mistaken_of_a_deletion(
+    reply: &Reply,
+    decided: Option<AnySession>,
+    slip: Option<Slip>,
+) -> Option<(Reply, Option<AnySession>)> {
+    match slip? {
+        Slip::LostToADeletionCrashes => Some((own(500), None)),
+        Slip::LostToADeletionAccepted => Some((reply.clone(), None)),
+        Slip::LostToADeletionStoredAnew => Some((reply.clone(), decided)),
+        Slip::LostToADeletionGivenUp => Some((own(503), None)),
+        _ => None,
+    }
 }
 
 /// What comes of a lost write that is not decided again.
@@ -52,7 +73,7 @@ fn mistaken(
         Slip::LostRaceIgnored => Some((reply.clone(), stored)),
         Slip::LostRaceOverwritten => Some((reply.clone(), decided)),
         Slip::LostRaceAnsweredAsDecided => {
-            let next = stored.as_ref().map(|stored| stored.revision() + 1);
+            let next = stored.as_ref()?.revision() + 1;
             Some((reply.clone(), decided.map(|decided| super::with(&decided, [("revision", next.into())]))))
         }
         Slip::LostRaceCrashes => Some((own(500), stored)),

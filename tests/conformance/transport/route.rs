@@ -37,9 +37,18 @@ pub fn route(case: &Case, slip: Option<Slip>) -> Result<Route, u16> {
             let header = case.headers().into_iter().find(|(name, _)| *name == "x-http-method-override");
             header.map_or(case.method.as_str(), |(_, method)| method) == "POST"
         }
+        Some(Slip::MethodInTheQueryTaken) => {
+            let query = case.query.as_deref().unwrap_or_default();
+            case.method == "POST" || query.split('&').any(|pair| pair.eq_ignore_ascii_case("_method=POST"))
+        }
         _ => case.method == "POST",
     };
     if is_taken { Ok(route) } else { Err(405) }
+}
+
+/// Whether the path's comm type is longer than some columns and routers take.
+pub fn has_a_long_comm_type(case: &Case) -> bool {
+    case.path.trim_start_matches('/').split('/').nth(3).is_some_and(|segment| segment.len() >= 64)
 }
 
 /// Whether the store takes the id of the path for the case's.

@@ -13,6 +13,11 @@ pub fn refused_by_its_type(case: &Case, slip: Option<Slip>) -> Result<(), u16> {
     match slip {
         Some(Slip::OtherContentTypesCrash) if !is_json => Err(500),
         Some(Slip::CharacterSetRefused) if content_type.contains(';') => Err(415),
+        Some(Slip::CharacterSetInCapitalsRefused)
+            if header(case, "content-type").is_some_and(|it| it.contains("UTF")) =>
+        {
+            Err(415)
+        }
         Some(Slip::FormsTakenByTheirType) if is_form(case) => Ok(()),
         _ if is_json => Ok(()),
         _ => Err(415),
@@ -21,6 +26,16 @@ pub fn refused_by_its_type(case: &Case, slip: Option<Slip>) -> Result<(), u16> {
 
 pub fn is_form(case: &Case) -> bool {
     header(case, "content-type").is_some_and(|content_type| content_type.ends_with("urlencoded"))
+}
+
+/// The body as the declared character set has it; none if that is UTF-8 or unknown.
+pub fn decoded_by_its_character_set(case: &Case) -> Option<String> {
+    let units = || case.body.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    match header(case, "content-type")?.split_once("charset=")?.1 {
+        "iso-8859-1" | "windows-1252" => Some(case.body.iter().map(|byte| char::from(*byte)).collect()),
+        "utf-16le" => String::from_utf16(&units().collect::<Vec<_>>()).ok(),
+        _ => None,
+    }
 }
 
 /// The request with fields from elsewhere.
