@@ -57,6 +57,8 @@ pub struct Config {
     pub public_docs: bool,
     /// The address that metrics are served on.
     pub metrics_listen: Option<SocketAddr>,
+    /// Whether a row is written for each accepted link, end and erasure.
+    pub audit: bool,
 }
 
 /// What the process is to do.
@@ -81,11 +83,14 @@ pub enum Task {
         #[arg(default_value = "/livez", value_parser = ["/livez", "/readyz"])]
         path: String,
     },
-    /// Erase the personal data of sessions that ended long ago, and exit
+    /// Erase the personal data of sessions that ended long ago, delete old rows of the audit, and exit
     Purge {
-        /// How long ago they must have ended, such as 30d
+        /// How long ago sessions must have ended, such as 30d
+        #[arg(long, value_parser = humantime::parse_duration, required_unless_present = "audit_before")]
+        ended_before: Option<Duration>,
+        /// How old rows of the audit must be, such as 400d
         #[arg(long, value_parser = humantime::parse_duration)]
-        ended_before: Duration,
+        audit_before: Option<Duration>,
     },
 }
 
@@ -152,6 +157,9 @@ struct Flags {
     /// Open /openapi.json and its page /docs to everyone: without a token
     #[arg(long, env = "MIDSESSION_PUBLIC_DOCS", value_parser = BoolishValueParser::new())]
     public_docs: bool,
+    /// Write a row for each accepted link, end and erasure, with the change itself: for SQLite and PostgreSQL
+    #[arg(long, env = "MIDSESSION_AUDIT", value_parser = BoolishValueParser::new(), global = true)]
+    audit: bool,
     /// How many connections are open at once; as many as the limit of open files allows if it is not given
     #[arg(long, env = "MIDSESSION_MAX_CONNECTIONS")]
     max_connections: Option<usize>,
@@ -217,6 +225,7 @@ impl Config {
             connections,
             public_docs: flags.public_docs,
             metrics_listen: flags.metrics_listen,
+            audit: flags.audit,
         })
     }
 }

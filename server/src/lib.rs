@@ -15,7 +15,7 @@
 //! | `net` | the socket: which connections are let in, how long a client may take, the stop |
 //! | `http` | a request until it is a command, and the reply: `layers` before all routes, `paths`, `handlers` with what they `extract`, the tokens in `auth` and `token_file`, each answer in `reply`, the API's description in `schema` and `openapi`, its page in `docs`, the probe in `health` |
 //! | `batch` | a command until it is answered: its queue and `task`, the `round` of a shard, its `reads`, what it `decide`s, what it leaves for the next (`carryover`), and what became of a write of unknown fate (`attempt`). No HTTP, no database |
-//! | `engines` | the stores: `sqlite`, `postgres`, `redis` |
+//! | `engines` | the stores: `sqlite`, `postgres`, `redis`, and the rows of their `audit` |
 //! | `retention` | the erasure in bulk, which needs a store that can list its ids |
 //! | `detach` | work that goes on when no one waits for it |
 //! | `stopping` | what a request is told while the server is stopping |
@@ -110,6 +110,8 @@ mod store;
 
 pub use batch::{Caller, Clock, Command, Limits, Outcome, Sessions, SubmitError};
 pub use config::{Config, Task};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use engines::audit::Audit;
 #[cfg(feature = "postgres")]
 pub use engines::postgres::{Postgres, PostgresOpenError, PostgresOptions};
 #[cfg(feature = "redis")]
@@ -122,8 +124,9 @@ pub use health_check::health_check;
 pub use http::{App, CLIENT_MAX_CHARS, TOKEN_MIN_CHARS, Token, TokenError, TokenFile, TokenFileError, Tokens, router};
 pub use log::Log;
 pub use net::{ConnectionLimits, serve};
-pub use retention::{EndedSession, EraseReport, Purgeable, purge};
+pub use retention::{EndedSession, EraseReport, Purgeable, purge, purge_audit};
 pub use stopping::Stopping;
 pub use store::{
-    ConditionalWrite, PROBE_ID, ReadOutcome, SessionChange, Store, StoreError, UnreadableRecord, WriteOutcome,
+    Change, ConditionalWrite, Origin, PROBE_ID, ReadOutcome, SessionChange, Store, StoreError, UnreadableRecord,
+    WriteOutcome,
 };

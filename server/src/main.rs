@@ -9,12 +9,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+use midsession_server::Audit;
 #[cfg(feature = "sqlite")]
 use midsession_server::Sqlite;
 use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX, READY};
 use midsession_server::{
     App, Config, EraseReport, Exporter, Limits, Log, Purgeable, Sessions, Store, Task, Token, TokenFile,
-    TokenFileError, Tokens, health_check, purge, router, schemes, serve,
+    TokenFileError, Tokens, health_check, purge, purge_audit, router, schemes, serve,
 };
 #[cfg(feature = "postgres")]
 use midsession_server::{Postgres, PostgresOptions};
@@ -103,15 +105,22 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
         #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => {
             let (connections, start) = (config.database_connections, config.database_wait);
-            let options = PostgresOptions { connections, timeout, start };
+            let options = PostgresOptions { connections, timeout, start, audit: audit(&config) };
             let Some(store) = opened(Postgres::open(url, &options), &mut shutdown).await? else { return Ok(()) };
             match config.task {
-                Task::Purge { ended_before } => run_purge(&store, ended_before, shutdown).await?,
+                Task::Purge { ended_before, audit_before } => {
+                    run_purge(&store, ended_before, audit_before, shutdown).await?;
+                }
                 _ => serve_from(store, "postgres", 4, config, tokens, listener, shutdown).await?,
             }
         }
         #[cfg(feature = "redis")]
         Some(("redis" | "rediss" | "valkey" | "valkeys", _)) => {
+            if config.audit {
+                return Err(
+                    "--audit is for SQLite and PostgreSQL: Redis cannot write a change and its row as one".into()
+                );
+            }
             if let Task::Purge { .. } = config.task {
                 return Err("a purge is for SQLite and PostgreSQL: with Redis, set ended_ttl in the URL".into());
             }
@@ -146,8 +155,9 @@ async fn run_on_sqlite(
         }
     };
     let Some(Some(store)) = opened(opening, &mut shutdown).await? else { return Ok(()) };
+    opened(store.audit(audit(&config)), &mut shutdown).await?;
     match config.task {
-        Task::Purge { ended_before } => run_purge(&store, ended_before, shutdown).await?,
+        Task::Purge { ended_before, audit_before } => run_purge(&store, ended_before, audit_before, shutdown).await?,
         // It writes one batch at a time.
         _ => serve_from(store.clone(), "sqlite", 1, config, tokens, listener, shutdown).await?,
     }
@@ -158,18 +168,42 @@ async fn run_on_sqlite(
 /// Until it is done, or the process is told to stop. What is erased by then stays erased.
 async fn run_purge<S: Purgeable>(
     store: &S,
-    ended_before: Duration,
+    ended_before: Option<Duration>,
+    audit_before: Option<Duration>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn Error>> {
-    let ended_before = time::Duration::try_from(ended_before).ok();
-    let long_ago = ended_before.and_then(|ended_before| OffsetDateTime::now_utc().checked_sub(ended_before));
-    let long_ago = long_ago.ok_or("--ended-before reaches back too far")?;
-    let EraseReport { erased, skipped } = tokio::select! {
-        purged = purge(store, long_ago) => purged?,
-        () = shutdown => return Err("stopped before it was done".into()),
+    let ended_before = ended_before.map(|ago| long_ago(ago, "--ended-before")).transpose()?;
+    let audit_before = audit_before.map(|ago| long_ago(ago, "--audit-before")).transpose()?;
+    let purged = async {
+        if let Some(before) = ended_before {
+            let EraseReport { erased, skipped } = purge(store, before).await?;
+            writeln!(std::io::stdout(), "erased {erased} sessions, skipped {skipped}")?;
+        }
+        if let Some(before) = audit_before {
+            let deleted = purge_audit(store, before).await?.ok_or("--audit-before: the database has no audit")?;
+            writeln!(std::io::stdout(), "deleted {deleted} rows of the audit")?;
+        }
+        Ok(())
     };
-    writeln!(std::io::stdout(), "erased {erased} sessions, skipped {skipped}")?;
-    Ok(())
+    tokio::select! {
+        purged = purged => purged,
+        () = shutdown => Err("stopped before it was done".into()),
+    }
+}
+
+fn long_ago(ago: Duration, flag: &str) -> Result<OffsetDateTime, String> {
+    let then = time::Duration::try_from(ago).ok().and_then(|ago| OffsetDateTime::now_utc().checked_sub(ago));
+    then.ok_or_else(|| format!("{flag} reaches back too far"))
+}
+
+/// What a task erases is written to an audit that is there, whoever forgot the flag.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn audit(config: &Config) -> Audit {
+    match config.task {
+        _ if config.audit => Audit::On,
+        Task::Purge { .. } => Audit::IfThere,
+        _ => Audit::Off,
+    }
 }
 
 /// None if the server is told to stop meanwhile.
@@ -206,7 +240,8 @@ async fn serve_from<S: Store>(
     let connections = config.connections.connections;
     metrics::gauge!(BUILD_INFO, "version" => version, "commit" => commit, "engine" => engine).set(1);
     metrics::gauge!(CONNECTIONS_MAX).set(u32::try_from(connections).unwrap_or(u32::MAX));
-    tracing::info!(version, commit, engine, ?interval, scope, connections, "started");
+    let audit = config.audit;
+    tracing::info!(version, commit, engine, ?interval, scope, connections, audit, "started");
     let probing = config.metrics_listen.map(|_| tokio::spawn(probe_again_and_again(sessions.clone())));
     // Whoever started it may not care to read on.
     let _ = writeln!(std::io::stdout(), "listening on http://{address}");

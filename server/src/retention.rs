@@ -1,12 +1,14 @@
-//! Erases the personal data of sessions that ended long ago.
+//! Erases the personal data of sessions that ended long ago, and deletes old rows of the audit.
 
 use midsession::AnySession;
 use time::OffsetDateTime;
 
-use crate::store::{ConditionalWrite, SessionChange, Store, StoreError, WriteOutcome};
+use crate::store::{Change, ConditionalWrite, Origin, SessionChange, Store, StoreError, WriteOutcome};
 
 /// How many sessions are looked at in one batch.
 const BATCH: usize = 500;
+/// How many rows of the audit are deleted at once: some milliseconds of what a server would write.
+const AUDIT_BATCH: usize = 1000;
 /// How often a write whose fate is not known is looked up.
 const LOOKUPS: usize = 3;
 
@@ -25,6 +27,20 @@ pub trait Purgeable: Store {
         after: Option<&EndedSession>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<EndedSession>, StoreError>> + Send;
+
+    /// Deletes up to `limit` of the oldest rows of its audit that were written before `before`. Answers how many there were,
+    /// and none if it has no audit, as a store that writes none.
+    ///
+    /// # Errors
+    /// - The database did not answer, or refused.
+    fn purge_audit(
+        &self,
+        before: OffsetDateTime,
+        limit: usize,
+    ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send {
+        let _ = (before, limit);
+        async { Ok(None) }
+    }
 
     /// Overwrites what is left of erased data in the files that the store itself keeps. A database that has its own server
     /// does that by itself, or is told to by its administrator: then this does nothing.
@@ -75,6 +91,22 @@ pub async fn purge<S: Purgeable>(store: &S, ended_before: OffsetDateTime) -> Res
     Ok(report)
 }
 
+/// Deletes all rows of the audit that were written before `before`, in batches, while servers use the same database. Answers how
+/// many there were, and none if the store has no audit.
+///
+/// # Errors
+/// - The database did not answer, or refused. What was deleted until then stays deleted.
+pub async fn purge_audit<S: Purgeable>(store: &S, before: OffsetDateTime) -> Result<Option<u64>, StoreError> {
+    let mut deleted = 0;
+    loop {
+        match store.purge_audit(before, AUDIT_BATCH).await? {
+            None => return Ok(None),
+            Some(0) => return Ok(Some(deleted)),
+            Some(more) => deleted += more,
+        }
+    }
+}
+
 async fn purge_batch<S: Purgeable>(
     store: &S,
     mut ids: Vec<&str>,
@@ -113,7 +145,13 @@ async fn purge_batch<S: Purgeable>(
 fn erasure(id: &str, session: &AnySession, ended_before: OffsetDateTime) -> Option<ConditionalWrite> {
     let AnySession::Ended(ended) = session else { return None };
     let erased = (ended.ended_at() < ended_before).then(|| ended.clone().erase())?;
-    let mut write = ConditionalWrite::new(id, Some(ended.revision()), erased);
-    write.changes.push(SessionChange::Erased);
+    let change = Change {
+        kind: SessionChange::Erased,
+        revision: erased.revision(),
+        at: OffsetDateTime::now_utc(),
+        // The administrator's: no client's, and no request.
+        origin: Origin::default(),
+    };
+    let write = ConditionalWrite { changes: vec![change], ..ConditionalWrite::new(id, Some(ended.revision()), erased) };
     (write.next != *session).then_some(write)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use midsession::{AnySession, LinkChange};
+use time::OffsetDateTime;
 
 /// Where sessions live.
 ///
@@ -110,7 +111,7 @@ pub struct ConditionalWrite {
     pub next: AnySession,
     /// What was decided, in order: for a store that writes an outbox or an audit in the same transaction. A write of the
     /// [probe](Self::is_probe) has none.
-    pub changes: Vec<SessionChange>,
+    pub changes: Vec<Change>,
 }
 
 impl ConditionalWrite {
@@ -135,7 +136,29 @@ impl ConditionalWrite {
     }
 }
 
-/// One change of a session, as it was decided.
+/// One change of a session, as it was decided. Nothing of a person is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What it was.
+    pub kind: SessionChange,
+    /// The session's revision after it.
+    pub revision: u64,
+    /// When it was decided, by the server's clock.
+    pub at: OffsetDateTime,
+    /// Who asked for it.
+    pub origin: Origin,
+}
+
+/// Who asked for a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The client's name, if it has one: a word of the configuration.
+    pub client: Option<Arc<str>>,
+    /// The request's id, as the log has it.
+    pub request_id: Option<Arc<str>>,
+}
+
+/// What a change of a session was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionChange {
     /// It was started.

@@ -1,5 +1,7 @@
 //! The server as its users meet it: the built binary, real sockets, real databases.
 
+mod audit;
+mod audit_upkeep;
 mod batching;
 mod clients;
 mod conformance;

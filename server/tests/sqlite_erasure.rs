@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use midsession::{AnySession, CommType, EndUser, Session};
-use midsession_server::{ConditionalWrite, Purgeable, SessionChange, Sqlite, Store, WriteOutcome};
+use midsession_server::{Change, ConditionalWrite, Origin, Purgeable, SessionChange, Sqlite, Store, WriteOutcome};
 use rusqlite::Connection;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -111,7 +111,9 @@ async fn bytes_that_were_left_where_pages_were_split_and_merged_are_overwritten(
     random.shuffle(&mut ids.clone());
     let ended = started.end(OffsetDateTime::UNIX_EPOCH);
     let erasures = ids.iter().map(|id| at_revision(id, ended.clone().into(), 3));
-    write(&store, erasures.map(|write| ConditionalWrite { changes: vec![SessionChange::Erased], ..write })).await;
+    let kind = SessionChange::Erased;
+    let erased = Change { kind, revision: 4, at: OffsetDateTime::UNIX_EPOCH, origin: Origin::default() };
+    write(&store, erasures.map(|write| ConditionalWrite { changes: vec![erased.clone()], ..write })).await;
     store.scrub().await.unwrap();
     assert_eq!(found(&site), 0);
     // Each page is written once more, as the writer has it in memory.

@@ -27,6 +27,7 @@ const FLAGS: &[(&str, &[&str], &[&str])] = &[
     ("--token-file", &[], &["", "/none", "/"]),
     ("--database-url", &[], &["", "none", "mysql://h/db", "sqlite://", "sqlite:///", "sqlite:///none/none"]),
     ("--public-docs", &[], &["true"]),
+    ("--audit", &[], &["true"]),
 ];
 
 /// Those after a subcommand, which comes first.
@@ -37,6 +38,7 @@ const TASK_FLAGS: &[(&str, &str, &[&str], &[&str])] = &[
         &["0s", "30d", "2000y"],
         &["", "-1s", "100000y", "500000000000y", "18446744073709551615s"],
     ),
+    ("purge", "--audit-before", &[], &["", "-1s", "100000y", "500000000000y", "18446744073709551615s"]),
     ("migrate", "--to", &[], &["", "x", "-1", "1.5", "4294967296"]),
 ];
 
@@ -183,6 +185,7 @@ async fn a_variable_that_is_empty_counts_as_one_that_is_not_set() {
         "TOKEN_FILE",
         "PUBLIC_DOCS",
         "METRICS_LISTEN",
+        "AUDIT",
         "MAX_CONNECTIONS",
         "IDLE_TIMEOUT",
         "HEAD_TIMEOUT",

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::sync::Arc;
 
+use crate::store::Origin;
+
 /// Who asks. Where a queue is full, each has an equal share of it, and a batch is taken from each in turn. So one who floods
 /// the server is refused, and the others are not.
 ///
@@ -18,7 +20,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
     share: Share,
-    client: Option<Arc<str>>,
+    origin: Origin,
 }
 
 /// Whose share of a queue it is.
@@ -40,15 +42,23 @@ impl Caller {
         Self { share: Share::of(name), ..Self::default() }
     }
 
-    /// What logs and metrics call it: a name of your configuration, and never a client's own word.
+    /// What logs, metrics and [changes](crate::Change) call it: a name of your configuration, and never a client's own word.
     #[must_use]
-    pub fn with_client(self, client: impl Into<Arc<str>>) -> Self {
-        Self { client: Some(client.into()), ..self }
+    pub fn with_client(mut self, client: impl Into<Arc<str>>) -> Self {
+        self.origin.client = Some(client.into());
+        self
     }
 
-    /// What logs and metrics call it.
-    pub fn client(&self) -> Option<&Arc<str>> {
-        self.client.as_ref()
+    /// Which of its requests this is.
+    #[must_use]
+    pub fn with_request_id(mut self, id: impl Into<Arc<str>>) -> Self {
+        self.origin.request_id = Some(id.into());
+        self
+    }
+
+    /// What a change is told of it.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     pub(super) fn share(&self) -> Share {

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::carryover::Carryover;
 use super::command::{Command, Outcome, SubmitError};
 use super::task::{Task, Work};
-use crate::store::{ConditionalWrite, SessionChange};
+use crate::store::{Change, ConditionalWrite, SessionChange};
 
 /// Tells the time: the machine's in the server, any in a test.
 pub type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
@@ -22,7 +22,7 @@ pub(super) struct Decision {
 }
 
 /// What becomes of a session, and what that is called. A probe is no one's change.
-type Change = (AnySession, Option<SessionChange>);
+type Next = (AnySession, Option<SessionChange>);
 
 /// Decides by a policy and a clock.
 pub(super) struct Decider {
@@ -44,16 +44,21 @@ impl Decider {
         let mut id = None;
         for task in tasks.into_iter().filter_map(|task| task.resolve(stored)) {
             let current = next.as_ref().or(stored);
-            let decided = catch_unwind(AssertUnwindSafe(|| match &task.work {
-                Work::Command(command) => self.decide_one(command, current),
-                Work::Probe | Work::Ping => self.probe(current),
+            let decided = catch_unwind(AssertUnwindSafe(|| {
+                let now = (self.clock)();
+                let (outcome, next) = match &task.work {
+                    Work::Command(command) => self.decide_one(command, current, now),
+                    Work::Probe | Work::Ping => Self::probe(current, now),
+                };
+                (outcome, next, now)
             }));
             match decided {
-                Ok((_, Some(_))) if !task.claim() => {}
-                Ok((outcome, change)) if change.is_some() || next.is_some() => {
-                    if let Some((session, change)) = change {
+                Ok((_, Some(_), _)) if !task.claim() => {}
+                Ok((outcome, change, at)) if change.is_some() || next.is_some() => {
+                    if let Some((session, kind)) = change {
+                        let (revision, origin) = (session.revision(), &task.origin);
+                        changes.extend(kind.map(|kind| Change { kind, revision, at, origin: origin.clone() }));
                         next = Some(session);
-                        changes.extend(change);
                     }
                     id.get_or_insert_with(|| task.id.clone());
                     waiting.push((task, outcome));
@@ -63,7 +68,7 @@ impl Decider {
                     task.answer(Err(SubmitError::unknown("an earlier write may still come")));
                 }
                 Err(_) => task.answer(Err(SubmitError::Panicked)),
-                Ok((outcome, _)) => match &mut weak {
+                Ok((outcome, ..)) => match &mut weak {
                     Some(carryover) => carryover.read_durably(task),
                     None => task.answer(Ok(outcome)),
                 },
@@ -75,8 +80,12 @@ impl Decider {
     }
 
     /// What becomes of the session, if anything.
-    fn decide_one(&self, command: &Command, session: Option<&AnySession>) -> (Outcome, Option<Change>) {
-        let now = (self.clock)();
+    fn decide_one(
+        &self,
+        command: &Command,
+        session: Option<&AnySession>,
+        now: OffsetDateTime,
+    ) -> (Outcome, Option<Next>) {
         let of_type = |comm_type| session.filter(|session| session.comm_type() == comm_type);
         match command {
             Command::Start(new) if session.is_none() => {
@@ -112,11 +121,11 @@ impl Decider {
     }
 
     /// The probe's record as it is written next: its revision is one higher. One that has ended is not written.
-    fn probe(&self, session: Option<&AnySession>) -> (Outcome, Option<Change>) {
+    fn probe(session: Option<&AnySession>, now: OffsetDateTime) -> (Outcome, Option<Next>) {
         let next = match session {
             None => Some(Session::start(CommType::Call)),
             Some(AnySession::Active(session)) => EndUser::new("probe").ok().and_then(|end_user| {
-                let linked = session.link(&end_user, &DuplicatePolicy::new(Duration::ZERO), (self.clock)());
+                let linked = session.link(&end_user, &DuplicatePolicy::new(Duration::ZERO), now);
                 Some(linked.ok()?.into_session())
             }),
             Some(AnySession::Ended(_)) => None,

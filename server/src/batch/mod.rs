@@ -38,7 +38,7 @@ use self::round::Batches;
 use self::shard::Shard;
 use self::show::Look;
 use self::task::{Task, Work};
-use crate::store::{PROBE_ID, Store, StoreError};
+use crate::store::{Origin, PROBE_ID, Store, StoreError};
 
 /// How many parts of a store are told apart, and how many shards there are in each at most.
 const PARTITIONS_MAX: usize = 256;
@@ -118,7 +118,7 @@ impl<S: Store> Sessions<S> {
     /// As [`Sessions::submit`] has them.
     pub async fn submit_as(&self, caller: Caller, id: &str, command: Command) -> Result<Outcome, SubmitError> {
         let deadline = self.deadline();
-        let (task, waiter) = Task::new(id, Work::Command(command), deadline);
+        let (task, waiter) = Task::new(id, Work::Command(command), caller.origin().clone(), deadline);
         self.shard_of(id)?.submit(caller.share(), task)?;
         waiter.until(deadline).await
     }
@@ -157,7 +157,7 @@ impl<S: Store> Sessions<S> {
         for shard in others {
             let shard = shard?;
             let work = if Arc::ptr_eq(&shard, &own) { Work::Probe } else { Work::Ping };
-            let (task, waiter) = Task::new(PROBE_ID, work, deadline);
+            let (task, waiter) = Task::new(PROBE_ID, work, Origin::default(), deadline);
             shard.submit(Share::PROBE, task)?;
             waiting.push(waiter);
         }

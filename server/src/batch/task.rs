@@ -11,11 +11,13 @@ use tracing::Span;
 use super::attempt::{Attempt, Fate};
 use super::command::{Command, Outcome, SubmitError};
 use crate::metrics::RESOLVED_OUTCOMES;
+use crate::store::Origin;
 
 /// One command on its way.
 pub(super) struct Task {
     pub(super) id: Arc<str>,
     pub(super) work: Work,
+    pub(super) origin: Origin,
     pub(super) deadline: Instant,
     pub(super) conflicts: u32,
     /// It was to be refused after a weak read: it is decided again after a durable one.
@@ -54,13 +56,13 @@ impl Claim {
 }
 
 impl Task {
-    pub(super) fn new(id: &str, work: Work, deadline: Instant) -> (Self, Waiter) {
+    pub(super) fn new(id: &str, work: Work, origin: Origin, deadline: Instant) -> (Self, Waiter) {
         let (reply, answer) = oneshot::channel();
         let (span, claim) = (Span::current(), Arc::new(Claim(AtomicU8::new(Claim::WAITING))));
         let waiter = Waiter { answer, span: span.clone(), claim: claim.clone() };
         let (conflicts, needs_durable_read, attempts) = (0, false, Vec::new());
         let id = id.into();
-        (Self { id, work, deadline, conflicts, needs_durable_read, attempts, reply, span, claim }, waiter)
+        (Self { id, work, origin, deadline, conflicts, needs_durable_read, attempts, reply, span, claim }, waiter)
     }
 
     /// What an open write came to, and what is refused, takes a durable read.

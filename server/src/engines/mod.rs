@@ -1,5 +1,7 @@
 //! The stores that were built in, each behind the cargo feature of its name.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub mod audit;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod login;
 #[cfg(feature = "postgres")]

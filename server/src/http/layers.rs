@@ -1,6 +1,7 @@
 //! What every request passes on its way in, and every reply on its way out.
 
 use std::any::Any;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,7 +35,7 @@ pub(crate) async fn request_layer<S: Store>(
 ) -> Response<Body> {
     let mut line = Line::begin(&request);
     let refusal = ambiguity(&request).or_else(|| app.unauthorized(&mut request));
-    line.client = request.extensions().get().and_then(Caller::client).cloned();
+    line.mark(&mut request);
     let response = match refusal {
         Some(refusal) => refusal.into_response(),
         None => next.run(request).await,
@@ -76,7 +77,7 @@ impl<S> App<S> {
 /// request id and a trace id, which are taken over if they have the form of such an id.
 struct Line {
     started: Instant,
-    id: String,
+    id: Arc<str>,
     trace_id: Option<String>,
     /// A name of the configuration, so that there are few.
     client: Option<Arc<str>>,
@@ -97,11 +98,19 @@ impl Line {
         };
         Self {
             started: Instant::now(),
-            id: request_id(request.headers()).unwrap_or_else(|| new_id(OffsetDateTime::now_utc())),
+            id: request_id(request.headers()).unwrap_or_else(|| new_id(OffsetDateTime::now_utc())).into(),
             trace_id: trace_id(request.headers()),
             client: None,
             method: method.unwrap_or("other"),
             route,
+        }
+    }
+
+    /// A change that the request leads to has the same id and name.
+    fn mark(&mut self, request: &mut Request) {
+        if let Some(caller) = request.extensions_mut().get_mut::<Caller>() {
+            *caller = mem::take(caller).with_request_id(self.id.clone());
+            self.client.clone_from(&caller.origin().client);
         }
     }
 
@@ -115,7 +124,7 @@ impl Line {
             None => ("none", None),
         };
         tracing::info!(
-            request_id = id,
+            request_id = &*id,
             trace_id,
             client = client.as_deref(),
             method,

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use midsession::{CommType, LinkChange, LinkErrorKind, Session};
-use midsession_server::{Command, Limits, Outcome, SessionChange, Sessions, SubmitError};
+use midsession_server::{
+    Caller, Command, ConditionalWrite, Limits, Origin, Outcome, SessionChange, Sessions, SubmitError,
+};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::{SECOND, change, link, new, person, settle, spawn};
@@ -87,11 +90,15 @@ async fn a_write_names_what_was_decided_with_it_in_order() {
     settle().await;
     // The second is a duplicate, and so no change.
     let commands = [link("a"), link("b"), Command::End(CommType::Chat), Command::Erase(CommType::Chat)];
-    let batch = commands.map(|command| spawn(&sessions, "chat", command));
-    first.await.unwrap().unwrap();
-    for command in batch {
-        command.await.unwrap().unwrap();
+    let mut batch = JoinSet::new();
+    for (number, command) in commands.into_iter().enumerate() {
+        let caller = Caller::new("crm").with_client("crm").with_request_id(format!("request-{number}"));
+        let sessions = sessions.clone();
+        batch.spawn(async move { sessions.submit_as(caller, "chat", command).await.unwrap() });
+        settle().await;
     }
+    first.await.unwrap().unwrap();
+    batch.join_all().await;
     let linked = SessionChange::Linked(LinkChange::First);
     let expected = [
         ("fresh", vec![SessionChange::Started]),
@@ -99,7 +106,17 @@ async fn a_write_names_what_was_decided_with_it_in_order() {
         ("chat", vec![linked, SessionChange::Ended, SessionChange::Erased]),
     ];
     let writes = store.writes();
-    let named: Vec<_> = writes.iter().map(|write| (&*write.id, write.changes.clone())).collect();
+    let kinds = |write: &ConditionalWrite| write.changes.iter().map(|change| change.kind).collect::<Vec<_>>();
+    let named: Vec<_> = writes.iter().map(|write| (&*write.id, kinds(write))).collect();
     assert_eq!(named, expected);
     assert!(writes.iter().all(|write| !write.is_probe()));
+
+    let changes = &writes[2].changes;
+    let revisions: Vec<_> = changes.iter().map(|change| change.revision).collect();
+    assert_eq!(revisions, [1, 2, 3]);
+    assert_eq!(writes[2].next.revision(), 3);
+    let asked: Vec<_> = changes.iter().map(|change| change.origin.request_id.as_deref().unwrap()).collect();
+    assert_eq!(asked, ["request-0", "request-2", "request-3"], "each has its own request");
+    assert!(changes.iter().all(|change| change.origin.client.as_deref() == Some("crm") && change.at == sessions.now()));
+    assert!(writes[0].changes.iter().all(|change| change.origin == Origin::default()));
 }

@@ -36,7 +36,7 @@ pub(super) struct Sql {
 }
 
 /// How many statements a connection keeps prepared.
-const PREPARED: usize = 7;
+const PREPARED: usize = 11;
 
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 

@@ -37,8 +37,8 @@ pub enum PostgresOpenError {
     #[error("its tables are missing or old, and this user may not make them: migrate it as a user who may")]
     NoTables,
     /// The user lacks a right.
-    #[error("this user lacks the right to {0} in the table sessions")]
-    Right(&'static str),
+    #[error("this user lacks the right to {0} in the table {1}")]
+    Right(&'static str, &'static str),
     /// Ids that differ would be one.
     #[error("the column id of its table sessions has a collation that takes different ids for the same")]
     Collation,

@@ -1,5 +1,6 @@
 //! PostgreSQL as it is really run: behind PgBouncer, with standbys, TLS and few rights.
 
+mod audit;
 mod connection;
 mod error;
 mod failure;
@@ -26,9 +27,11 @@ pub use self::error::PostgresOpenError;
 use self::failure::Failure;
 use self::hosts::Database;
 use self::pool::Pool;
+use self::schema::SESSIONS;
 use self::url::Url;
 use self::write::{Kind, Revisions, Rows, Written};
 use crate::detach::blocking;
+use crate::engines::audit::Audit;
 use crate::retention::{EndedSession, Purgeable};
 use crate::store::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
 
@@ -68,11 +71,15 @@ pub struct PostgresOptions {
     pub timeout: Duration,
     /// How long a start waits for a database that is not ready. The default is 30 s.
     pub start: Duration,
+    /// Whether an audit is written: a row in the table `midsession_audit` for each accepted link, end and erasure, in the
+    /// transaction of the change itself. By default none is.
+    pub audit: Audit,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { connections: 16, timeout: Duration::from_millis(2500), start: Duration::from_secs(30) }
+        let (timeout, start) = (Duration::from_millis(2500), Duration::from_secs(30));
+        Self { connections: 16, timeout, start, audit: Audit::Off }
     }
 }
 
@@ -93,6 +100,8 @@ struct Inner {
     writes: Pool,
     /// Sessions whose rows were held by something else, and until when their writes are kept apart: they would slow others.
     held: Mutex<HashMap<String, Instant>>,
+    /// Whether changes are written to the audit, too.
+    audit: bool,
 }
 
 impl fmt::Debug for Postgres {
@@ -115,17 +124,22 @@ impl Postgres {
     /// - The tables are a later release's, or cannot hold sessions.
     /// - The database was not ready in time.
     pub async fn open(url: &str, options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
-        let inner = Inner::new(url, options).await?;
+        let mut inner = Inner::new(url, options).await?;
+        let audit = options.audit;
         let deadline = Instant::now() + options.start;
         let mut said = String::new();
         loop {
             let ready = inner.writes.run(|connection| async move {
-                schema::prepare(&connection).await?;
+                schema::prepare(&connection, &SESSIONS).await?;
                 schema::inspect(&connection).await?;
-                schema::prove(&connection).await
+                let audit = schema::prepare_audit(&connection, audit).await?;
+                schema::prove(&connection).await.map(|()| audit)
             });
             let failure = match timeout_at(deadline, ready).await {
-                Ok(Ok(())) => return Ok(Self(Arc::new(inner))),
+                Ok(Ok(audit)) => {
+                    inner.audit = audit;
+                    return Ok(Self(Arc::new(inner)));
+                }
                 Ok(Err(Failure::Unfit(error))) => return Err(error),
                 Ok(Err(failure)) if !failure.may_pass() => return Err(PostgresOpenError::Refused(failure.cause())),
                 Ok(Err(failure)) => failure,
@@ -172,6 +186,7 @@ impl Inner {
             reads: Pool::new(database.clone(), reads),
             writes: Pool::new(database, options.connections - reads),
             held: Mutex::default(),
+            audit: false,
         })
     }
 
@@ -246,7 +261,7 @@ impl Store for Postgres {
             Some(_) => Kind::Old,
         };
         let rows = |kind| {
-            let rows = Rows::of(writes, kind, kind_of);
+            let rows = Rows::of(writes, kind, kind_of, self.0.audit);
             rows.map_err(|_| StoreError::nothing_written("a session cannot be stored"))
         };
         let (new, old, held) = tokio::join!(
@@ -298,6 +313,15 @@ impl Purgeable for Postgres {
         let rows: Vec<(String, String)> = rows.collect::<Result<_, Failure>>()?;
         let listed = |(id, ended_at): (_, String)| Some(EndedSession { id, ended_at: from_column(&ended_at)? });
         Ok(rows.into_iter().filter_map(listed).collect())
+    }
+
+    async fn purge_audit(&self, before: OffsetDateTime, limit: usize) -> Result<Option<u64>, StoreError> {
+        if !self.0.audit {
+            return Ok(None);
+        }
+        let deleted =
+            self.0.writes.run(move |connection| async move { audit::delete(&connection, before, limit).await });
+        Ok(Some(deleted.await?))
     }
 }
 

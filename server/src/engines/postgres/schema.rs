@@ -8,12 +8,20 @@ use super::connection::{Connection, Parameter, Sql};
 use super::error::PostgresOpenError;
 use super::failure::Failure;
 use super::write::patience;
+use crate::engines::audit::{Audit, warn_of_gap};
 use crate::store::PROBE_ID;
 
-/// What each version of the schema adds to the one before. Append to it. In databases of the server's first release
-/// `id` has the database's own collation, which does for equality. A server of the version before must be able to work with
-/// the tables of the next, as long as it was started before they were changed.
-const SCHEMA: [&str; 2] = [
+/// Some tables, and the versions that they went through.
+pub(super) struct Schema {
+    /// The table that has the versions it has reached.
+    table: &'static str,
+    /// What each version adds to the one before. Append to it. A server of the version before must be able to work with the
+    /// tables of the next, as long as it was started before they were changed.
+    versions: &'static [&'static str],
+}
+
+/// The sessions. In databases of the server's first release `id` has the database's own collation, which does for equality.
+pub(super) const SESSIONS: Schema = Schema { table: "midsession_schema", versions: &[
     "CREATE TABLE sessions (id TEXT COLLATE \"C\" PRIMARY KEY, revision BIGINT NOT NULL, record TEXT NOT NULL)",
     // The end of those sessions that have something to erase, in UTC and to the second, worked out by PostgreSQL from the
     // record: so it is right whoever writes. The searches for words come first, since most records have not both. A column
@@ -25,18 +33,21 @@ const SCHEMA: [&str; 2] = [
          CASE WHEN strpos(record, '\"ended_at\"') > 0 AND strpos(record, '\"end_user\"') > 0
          THEN substring(record COLLATE \"C\" from '\"ended_at\" *: *\"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})') END) STORED;
      CREATE INDEX sessions_by_end ON sessions (ended_at, id) WHERE ended_at IS NOT NULL",
-];
+]};
+
+/// The audit, for those who ask for one.
+pub(super) const AUDIT: Schema = Schema { table: "midsession_audit_schema", versions: &[
+    "CREATE TABLE midsession_audit (session_id TEXT COLLATE \"C\" NOT NULL, revision BIGINT NOT NULL, at_ms BIGINT NOT NULL, \
+     change TEXT NOT NULL, client TEXT, request_id TEXT);
+     CREATE INDEX midsession_audit_by_session ON midsession_audit (session_id);
+     CREATE INDEX midsession_audit_by_time ON midsession_audit (at_ms)",
+]};
 
 /// Any number will do that no one else takes for an advisory lock.
 const SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(7310582946120335)";
 
 /// A large table takes its time. Who waits for a table has all others wait behind it, so that is given up and tried again.
 const PATIENCE: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '1s'";
-const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS midsession_schema (version BIGINT PRIMARY KEY)";
-const EXISTS: &str = "SELECT to_regclass('midsession_schema') IS NOT NULL";
-const LATEST: &str = "SELECT COALESCE(MAX(version), 0) FROM midsession_schema";
-const DONE: &str = "INSERT INTO midsession_schema (version) VALUES ($1)";
-
 /// The record that readiness is probed with, as it is at first: whatever became of it is mended.
 const PROVE: Sql = Sql {
     at: 5,
@@ -49,6 +60,7 @@ const PROVE: Sql = Sql {
 /// A write to the log alone, whose commit waits as any other does.
 const PROVE_IN_LOG: &str = "SELECT pg_logical_emit_message(true, 'midsession', '')::text";
 
+const AUDIT_RIGHT: &str = "SELECT has_table_privilege('midsession_audit', 'INSERT')";
 const TABLE: &str = "SELECT has_table_privilege(t.oid, 'SELECT'), has_table_privilege(t.oid, 'INSERT'), \
                      has_column_privilege(t.oid, 'revision', 'UPDATE') AND has_column_privilege(t.oid, 'record', 'UPDATE'), \
                      COALESCE(c.collisdeterministic, true), t.relpersistence = 'u', \
@@ -58,11 +70,11 @@ const TABLE: &str = "SELECT has_table_privilege(t.oid, 'SELECT'), has_table_priv
                      LEFT JOIN pg_collation c ON c.oid = a.attcollation WHERE t.oid = to_regclass('sessions')";
 
 /// Makes the schema this server's, if it is not.
-pub(super) async fn prepare(connection: &Connection) -> Result<(), Failure> {
-    if is_current(connection).await? {
+pub(super) async fn prepare(connection: &Connection, schema: &Schema) -> Result<(), Failure> {
+    if is_current(connection, schema).await? {
         return Ok(());
     }
-    let done = migrate(connection).await;
+    let done = migrate(connection, schema).await;
     let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = connection.client.batch_execute(end).await;
     match done {
@@ -74,26 +86,56 @@ pub(super) async fn prepare(connection: &Connection) -> Result<(), Failure> {
     }
 }
 
-async fn is_current(connection: &Connection) -> Result<bool, Failure> {
-    if !one(connection, EXISTS).await? {
+/// Whether it was made.
+async fn is_there(connection: &Connection, Schema { table, .. }: &Schema) -> Result<bool, Failure> {
+    one(connection, &format!("SELECT to_regclass('{table}') IS NOT NULL")).await
+}
+
+async fn is_current(connection: &Connection, schema: &Schema) -> Result<bool, Failure> {
+    if !is_there(connection, schema).await? {
         return Ok(false);
     }
-    let found: i64 = one(connection, LATEST).await?;
-    let known = SCHEMA.len().try_into().unwrap_or(i64::MAX);
+    let found = latest(connection, schema).await?;
+    let known = schema.versions.len().try_into().unwrap_or(i64::MAX);
     if found > known { Err(PostgresOpenError::Newer.into()) } else { Ok(found == known) }
 }
 
+async fn latest(connection: &Connection, Schema { table, .. }: &Schema) -> Result<i64, Failure> {
+    one(connection, &format!("SELECT COALESCE(MAX(version), 0) FROM {table}")).await
+}
+
 /// In one transaction that any other server at its start waits for, and that is left open.
-async fn migrate(connection: &Connection) -> Result<(), Failure> {
+async fn migrate(connection: &Connection, schema: &Schema) -> Result<(), Failure> {
+    let table = schema.table;
     connection.begin().await?;
-    connection.client.batch_execute(&format!("{PATIENCE}; {SCHEMA_LOCK}; {VERSIONS}")).await?;
-    let found: i64 = one(connection, LATEST).await?;
-    for (version, statement) in (1_i64..).zip(SCHEMA).filter(|(version, _)| *version > found) {
+    let versions = format!("CREATE TABLE IF NOT EXISTS {table} (version BIGINT PRIMARY KEY)");
+    connection.client.batch_execute(&format!("{PATIENCE}; {SCHEMA_LOCK}; {versions}")).await?;
+    let found = latest(connection, schema).await?;
+    let done = format!("INSERT INTO {table} (version) VALUES ($1)");
+    for (version, statement) in (1_i64..).zip(schema.versions).filter(|(version, _)| *version > found) {
         connection.client.batch_execute(statement).await?;
         let parameters: [Parameter<'_>; 1] = [(&version, Type::INT8)];
-        connection.client.execute_typed(DONE, &parameters).await?;
+        connection.client.execute_typed(&done, &parameters).await?;
     }
     Ok(())
+}
+
+/// Makes the audit's table if it is asked for, and answers whether an audit is written.
+pub(super) async fn prepare_audit(connection: &Connection, audit: Audit) -> Result<bool, Failure> {
+    let is_there = is_there(connection, &AUDIT).await?;
+    match audit {
+        Audit::Off if is_there => warn_of_gap(),
+        Audit::Off => {}
+        Audit::IfThere if !is_there => {}
+        Audit::IfThere | Audit::On => {
+            prepare(connection, &AUDIT).await?;
+            if !one(connection, AUDIT_RIGHT).await? {
+                return Err(PostgresOpenError::Right("INSERT", "midsession_audit").into());
+            }
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Refuses tables that this user cannot use, or that would mix sessions up; warns of those that may lose them.
@@ -101,7 +143,7 @@ pub(super) async fn inspect(connection: &Connection) -> Result<(), Failure> {
     let row = connection.client.query_typed_opt(TABLE, &[]).await?.ok_or(PostgresOpenError::NoTables)?;
     for (at, right) in ["SELECT", "INSERT", "UPDATE"].into_iter().enumerate() {
         if !row.try_get(at)? {
-            return Err(PostgresOpenError::Right(right).into());
+            return Err(PostgresOpenError::Right(right, "sessions").into());
         }
     }
     let (deterministic, unlogged): (bool, bool) = (row.try_get(3)?, row.try_get(4)?);

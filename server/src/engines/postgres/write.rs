@@ -1,12 +1,15 @@
 //! Conditional writes: all in one statement, and none waits for a row that something else holds.
 
 use std::collections::HashSet;
+use std::iter::repeat;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::audit::{kept, to_json};
 use super::connection::{Connection, Parameter, Sql};
 use super::failure::Failure;
+use crate::engines::audit;
 use crate::store::ConditionalWrite;
 
 /// How long it waits for a row: longer than another server's write takes, since who waits for it need not ask again.
@@ -50,6 +53,52 @@ const INSERT: Sql = Sql {
     ),
 };
 
+/// The same three, which also write the rows of the audit.
+const UPDATE_AUDITED: Sql = Sql {
+    at: 7,
+    text: concat!(
+        patience!(),
+        ", made AS ( \
+             UPDATE sessions SET revision = change.revision, record = change.record \
+             FROM patience, unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[]) \
+             AS change (id, expected, revision, record, audit) \
+             WHERE sessions.id = change.id AND sessions.revision = change.expected RETURNING sessions.id, change.audit), ",
+        kept!(),
+        "SELECT id FROM made"
+    ),
+};
+const UPDATE_FREE_AUDITED: Sql = Sql {
+    at: 8,
+    text: concat!(
+        "WITH free AS MATERIALIZED ( \
+             SELECT id FROM sessions WHERE id = ANY($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED), \
+         made AS ( \
+             UPDATE sessions SET revision = change.revision, record = change.record \
+             FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[], $5::text[]) \
+             AS change (id, expected, revision, record, audit) JOIN free ON free.id = change.id \
+             WHERE sessions.id = change.id AND sessions.revision = change.expected RETURNING sessions.id, change.audit), ",
+        kept!(),
+        "SELECT id, false FROM made UNION ALL \
+         SELECT id, true FROM sessions WHERE id = ANY($1::text[]) AND NOT EXISTS (SELECT FROM free WHERE free.id = sessions.id)"
+    ),
+};
+/// A session that is linked in the batch that starts it.
+const INSERT_AUDITED: Sql = Sql {
+    at: 9,
+    text: concat!(
+        patience!(),
+        ", new AS ( \
+             INSERT INTO sessions (id, revision, record) \
+             SELECT change.id, change.revision, change.record \
+             FROM patience, unnest($1::text[], $2::bigint[], $3::text[]) AS change (id, revision, record) \
+             ON CONFLICT DO NOTHING RETURNING id), \
+         made AS (SELECT new.id, change.audit FROM new JOIN unnest($1::text[], $4::text[]) AS change (id, audit) \
+             ON change.id = new.id), ",
+        kept!(),
+        "SELECT id FROM new"
+    ),
+};
+
 const CORRECT: Sql = Sql {
     at: 6,
     text: concat!(
@@ -68,6 +117,8 @@ pub(super) struct Rows {
     expected: Vec<i64>,
     revisions: Vec<i64>,
     records: Vec<String>,
+    /// The rows of the audit; empty if there are none.
+    audits: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,28 +139,31 @@ pub(super) struct Written {
 }
 
 impl Rows {
-    /// Those of `writes` that are of this kind.
+    /// Those of `writes` that are of this kind. With `audit`, their changes are written to the audit, too.
     pub(super) fn of(
         writes: &[ConditionalWrite],
         kind: Kind,
         kind_of: impl Fn(&ConditionalWrite) -> Kind,
+        audit: bool,
     ) -> Result<Self, serde_json::Error> {
         let mut sorted: Vec<_> = writes.iter().filter(|write| kind_of(write) == kind).collect();
         sorted.sort_by_key(|write| &write.id);
         let records = sorted.iter().map(|write| serde_json::to_string(&write.next)).collect::<Result<_, _>>()?;
+        let has_rows = audit && sorted.iter().any(|write| audit::rows(write).next().is_some());
         Ok(Self {
             kind,
             ids: sorted.iter().map(|write| write.id.to_string()).collect(),
             expected: sorted.iter().filter_map(|write| Some(write.expected?.cast_signed())).collect(),
             revisions: sorted.iter().map(|write| write.next.revision().cast_signed()).collect(),
             records,
+            audits: if has_rows { sorted.iter().map(|write| to_json(write)).collect() } else { Vec::new() },
         })
     }
 
     pub(super) async fn write(&self, connection: &Connection) -> Result<Written, Failure> {
         match self.kind {
             Kind::New => self.insert(connection).await,
-            Kind::Old => match connection.query(UPDATE, &self.update_parameters()).await {
+            Kind::Old => match connection.query(self.either(UPDATE, UPDATE_AUDITED), &self.update_parameters()).await {
                 Err(failure) if failure.is_held() => self.update_free(connection).await,
                 rows => Ok(Written { made: ids(rows?)?, ..Written::default() }),
             },
@@ -119,39 +173,70 @@ impl Rows {
 
     async fn update_free(&self, connection: &Connection) -> Result<Written, Failure> {
         let mut written = Written::default();
-        for row in connection.query(UPDATE_FREE, &self.update_parameters()).await? {
+        let update = self.either(UPDATE_FREE, UPDATE_FREE_AUDITED);
+        for row in connection.query(update, &self.update_parameters()).await? {
             let ids = if row.try_get(1)? { &mut written.held } else { &mut written.made };
             ids.insert(row.try_get(0)?);
         }
         Ok(written)
     }
 
-    fn update_parameters(&self) -> [Parameter<'_>; 4] {
-        [
+    fn either(&self, plain: Sql, audited: Sql) -> Sql {
+        if self.audits.is_empty() { plain } else { audited }
+    }
+
+    fn update_parameters(&self) -> Vec<Parameter<'_>> {
+        let mut parameters: Vec<Parameter<'_>> = vec![
             (&self.ids, Type::TEXT_ARRAY),
             (&self.expected, Type::INT8_ARRAY),
             (&self.revisions, Type::INT8_ARRAY),
             (&self.records, Type::TEXT_ARRAY),
-        ]
+        ];
+        if !self.audits.is_empty() {
+            parameters.push((&self.audits, Type::TEXT_ARRAY));
+        }
+        parameters
     }
 
     /// An id that someone else is about to insert is held: each is tried by itself then, which is rare.
     async fn insert(&self, connection: &Connection) -> Result<Written, Failure> {
-        match insert(connection, &self.ids, &self.revisions, &self.records).await {
+        match self.insert_all(connection).await {
             Err(failure) if failure.is_held() => {}
             made => return Ok(Written { made: made?, ..Written::default() }),
         }
         let mut written = Written::default();
-        for ((id, revision), record) in self.ids.iter().zip(&self.revisions).zip(&self.records) {
-            let (id, revision, record) = ([id.clone()], [*revision], [record.clone()]);
-            match insert(connection, &id, &revision, &record).await {
-                Err(failure) if failure.is_held() => written.held.extend(id),
+        for one in self.each() {
+            match one.insert_all(connection).await {
+                Err(failure) if failure.is_held() => written.held.extend(one.ids),
                 // Some were made before: of none of them is it certain that it was not.
                 Err(failure) if !written.made.is_empty() => return Err(Failure::Partly(Box::new(failure))),
                 made => written.made.extend(made?),
             }
         }
         Ok(written)
+    }
+
+    async fn insert_all(&self, connection: &Connection) -> Result<HashSet<String>, Failure> {
+        let mut parameters: Vec<Parameter<'_>> =
+            vec![(&self.ids, Type::TEXT_ARRAY), (&self.revisions, Type::INT8_ARRAY), (&self.records, Type::TEXT_ARRAY)];
+        if !self.audits.is_empty() {
+            parameters.push((&self.audits, Type::TEXT_ARRAY));
+        }
+        ids(connection.query(self.either(INSERT, INSERT_AUDITED), &parameters).await?)
+    }
+
+    /// New sessions, one by one.
+    fn each(&self) -> impl Iterator<Item = Self> {
+        let audits = self.audits.iter().map(Some).chain(repeat(None));
+        let rows = self.ids.iter().zip(&self.revisions).zip(&self.records).zip(audits);
+        rows.map(|(((id, revision), record), audit)| Self {
+            kind: self.kind,
+            ids: vec![id.clone()],
+            expected: Vec::new(),
+            revisions: vec![*revision],
+            records: vec![record.clone()],
+            audits: audit.cloned().into_iter().collect(),
+        })
     }
 }
 
@@ -186,17 +271,6 @@ impl Revisions {
         ];
         connection.query(CORRECT, &parameters).await.map(drop)
     }
-}
-
-async fn insert(
-    connection: &Connection,
-    ids: &[String],
-    revisions: &[i64],
-    records: &[String],
-) -> Result<HashSet<String>, Failure> {
-    let parameters =
-        [(&ids as _, Type::TEXT_ARRAY), (&revisions as _, Type::INT8_ARRAY), (&records as _, Type::TEXT_ARRAY)];
-    self::ids(connection.query(INSERT, &parameters).await?)
 }
 
 fn ids(rows: Vec<Row>) -> Result<HashSet<String>, Failure> {

@@ -1,22 +1,24 @@
 //! SQLite: one file, and one server that has it.
 
+mod audit;
 mod backup;
 mod connect;
 mod error;
 mod file;
 mod lock;
+mod row;
 mod schema;
 mod scrub;
 mod threads;
 mod upkeep;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OptionalExtension, Transaction, TransactionBehavior, params};
-use serde::de::Error as _;
+use rusqlite::{Connection, ErrorCode, MAIN_DB, TransactionBehavior, params};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
@@ -26,19 +28,15 @@ pub use self::error::SqliteOpenError;
 use self::error::{failed, is_busy, nothing_written};
 use self::file::{File, create, path, still_there};
 use self::lock::{Lock, is_safe_beside};
-use self::schema::{LATEST, migrate};
+use self::row::{Row, find};
+use self::schema::{SESSIONS, migrate};
 use self::scrub::empty_log;
 use self::threads::ThreadPool;
 use self::upkeep::{Running, Upkeep};
+use crate::engines::audit::{Audit, to_ms};
 use crate::retention::{EndedSession, Purgeable};
-use crate::store::{ConditionalWrite, ReadOutcome, SessionChange, Store, StoreError, UnreadableRecord, WriteOutcome};
+use crate::store::{ConditionalWrite, ReadOutcome, SessionChange, Store, StoreError, WriteOutcome};
 
-const SELECT: &str = "SELECT record FROM sessions WHERE id = ?1";
-const INSERT: &str = "INSERT INTO sessions (id, revision, record) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING";
-const UPDATE: &str = "UPDATE sessions SET revision = ?2, record = ?3 WHERE id = ?1 AND revision = ?4";
-
-/// Whatever revision the row has.
-const OVERWRITE: &str = "UPDATE sessions SET revision = ?2, record = ?3 WHERE id = ?1";
 /// By the partial index, so that its size is what it costs.
 const LIST_ENDED: &str = "SELECT id, ended_at FROM sessions INDEXED BY sessions_by_end \
                           WHERE ended_at <= ?1 AND (ended_at, id) > (?2, ?3) ORDER BY ended_at, id LIMIT ?4";
@@ -68,6 +66,8 @@ struct Inner {
     /// None beside a server, which does it.
     running: Option<Running>,
     lock: Mutex<Option<Lock>>,
+    /// Whether changes are written to the audit, too.
+    audit: AtomicBool,
 }
 
 /// What a process has the file for.
@@ -113,7 +113,7 @@ impl Sqlite {
         blocking(move || {
             create(&path)?;
             let _lock = enter(Role::Server, &path)?;
-            when_free(|| migrate(&mut writer(&path, busy)?, version))
+            when_free(|| migrate(&mut writer(&path, busy)?, &SESSIONS, version))
         })
         .await
     }
@@ -146,10 +146,11 @@ impl Sqlite {
     fn open_in_memory() -> Result<Self, SqliteOpenError> {
         tracing::warn!("sqlite::memory: keeps the sessions only as long as the server runs");
         let mut connection = Connection::open_in_memory()?;
-        migrate(&mut connection, LATEST)?;
+        migrate(&mut connection, &SESSIONS, SESSIONS.latest())?;
         let writer = ThreadPool::start("sqlite", vec![connection])?;
         let (file, upkeep, running, lock) = (None, None, None, Mutex::default());
-        Ok(Self(Arc::new(Inner { readers: writer.clone(), writer, file, upkeep, running, lock })))
+        let audit = AtomicBool::new(false);
+        Ok(Self(Arc::new(Inner { readers: writer.clone(), writer, file, upkeep, running, lock, audit })))
     }
 
     fn open_file(role: Role, path: &Path, busy: Duration) -> Result<Self, SqliteOpenError> {
@@ -157,7 +158,7 @@ impl Sqlite {
         let lock = enter(role, path)?;
         let writer = when_free(|| {
             let mut writer = writer(path, busy)?;
-            migrate(&mut writer, LATEST)?;
+            migrate(&mut writer, &SESSIONS, SESSIONS.latest())?;
             Ok(writer)
         })?;
         let readers = (0..READERS).map(|_| connect(path, busy)).collect::<Result<_, _>>()?;
@@ -166,7 +167,20 @@ impl Sqlite {
         let upkeep = Upkeep::of(path, busy, writer.clone())?;
         let running = lock.as_ref().map(|_| upkeep.clone().run()).transpose()?;
         let file = Some(File::at(path, lock.is_some())?);
-        Ok(Self(Arc::new(Inner { readers, writer, file, upkeep: Some(upkeep), running, lock: Mutex::new(lock) })))
+        let (upkeep, lock, audit) = (Some(upkeep), Mutex::new(lock), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner { readers, writer, file, upkeep, running, lock, audit })))
+    }
+
+    /// Says whether an audit is written from now on: a row in the table `midsession_audit` for each accepted link, end and
+    /// erasure, in the transaction of the change itself. Without this call, none is.
+    ///
+    /// # Errors
+    /// - The table cannot be made, or is a later release's.
+    pub async fn audit(&self, audit: Audit) -> Result<(), SqliteOpenError> {
+        let prepare = move |connection: &mut Connection| Ok(when_free(|| audit::prepare(connection, audit)));
+        let is_on = self.0.writer.call(prepare).await.map_err(|_| SqliteOpenError::Stopped)??;
+        self.0.audit.store(is_on, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Finishes what was asked for, and closes the file. A copy of it without its log is then whole. Later calls fail.
@@ -237,9 +251,10 @@ impl Store for Sqlite {
     }
 
     async fn write(&self, writes: &[ConditionalWrite]) -> Result<Vec<WriteOutcome>, StoreError> {
-        let rows = writes.iter().map(Row::new).collect::<Result<Vec<_>, _>>()?;
+        let audit = self.0.audit.load(Ordering::Relaxed);
+        let rows = writes.iter().map(|write| Row::new(write, audit)).collect::<Result<Vec<_>, _>>()?;
         let file = self.0.file.clone();
-        let erases = writes.iter().any(|write| write.changes.contains(&SessionChange::Erased));
+        let erases = writes.iter().flat_map(|write| &write.changes).any(|change| change.kind == SessionChange::Erased);
         let upkeep = self.0.upkeep.clone().filter(|_| erases);
         let write = move |connection: &mut Connection| {
             still_there(file.as_ref())?;
@@ -286,6 +301,18 @@ impl Purgeable for Sqlite {
         self.0.readers.call(list).await
     }
 
+    async fn purge_audit(&self, before: OffsetDateTime, limit: usize) -> Result<Option<u64>, StoreError> {
+        if !self.0.audit.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let file = self.0.file.clone();
+        let delete = move |connection: &mut Connection| {
+            still_there(file.as_ref())?;
+            audit::delete(connection, to_ms(before), limit).map(Some)
+        };
+        self.0.writer.call(delete).await
+    }
+
     async fn scrub(&self) -> Result<(), StoreError> {
         let Some(upkeep) = self.0.upkeep.clone() else { return Ok(()) };
         let scrubbed = tokio::task::spawn_blocking(move || upkeep.scrub()).await;
@@ -297,54 +324,4 @@ fn ended(row: &rusqlite::Row<'_>) -> rusqlite::Result<EndedSession> {
     let ended_at = OffsetDateTime::from_unix_timestamp(row.get(1)?);
     // SQLite reads no year that is out of range.
     Ok(EndedSession { id: row.get(0)?, ended_at: ended_at.unwrap_or(OffsetDateTime::UNIX_EPOCH) })
-}
-
-fn find(connection: &Connection, id: &str) -> rusqlite::Result<ReadOutcome> {
-    let mut select = connection.prepare_cached(SELECT)?;
-    let record = select.query_row([id], |row| {
-        let text = row.get_ref(0)?.as_str();
-        Ok(text.map_err(|_| serde_json::Error::custom("the stored session is not text")).and_then(serde_json::from_str))
-    });
-    Ok(record.optional()?.transpose().map_err(UnreadableRecord::from))
-}
-
-/// A write, as the database takes it. The revision is compared for being equal and nothing else, so its bits are enough.
-struct Row {
-    id: Arc<str>,
-    expected: Option<i64>,
-    revision: i64,
-    record: String,
-}
-
-impl Row {
-    fn new(write: &ConditionalWrite) -> Result<Self, StoreError> {
-        let record = serde_json::to_string(&write.next);
-        Ok(Self {
-            id: write.id.clone(),
-            expected: write.expected.map(u64::cast_signed),
-            revision: write.next.revision().cast_signed(),
-            record: record.map_err(|_| StoreError::nothing_written("a session has no stored form"))?,
-        })
-    }
-
-    fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<WriteOutcome> {
-        let Self { id, expected, revision, record } = self;
-        let rows = match expected {
-            None => transaction.prepare_cached(INSERT)?.execute(params![id, revision, record])?,
-            Some(expected) => transaction.prepare_cached(UPDATE)?.execute(params![id, revision, record, expected])?,
-        };
-        let applied = rows == 1 || self.write_over_wrong_revision(transaction)?;
-        Ok(if applied { WriteOutcome::Applied } else { WriteOutcome::Conflict })
-    }
-
-    /// The record says which revision it has. A column that differs would be in the way of each write for ever.
-    fn write_over_wrong_revision(&self, transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
-        let Self { id, expected: Some(expected), revision, record } = self else { return Ok(false) };
-        let Ok(Some(stored)) = find(transaction, id)? else { return Ok(false) };
-        if stored.revision().cast_signed() != *expected {
-            return Ok(false);
-        }
-        tracing::warn!("a row's revision was not that of its record: it is now");
-        transaction.prepare_cached(OVERWRITE)?.execute(params![id, revision, record]).map(|rows| rows == 1)
-    }
 }
