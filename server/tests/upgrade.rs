@@ -134,7 +134,12 @@ impl People {
             assert_eq!(client.link(id, "id-2").await.0, 202);
             assert_eq!(client.post(&format!("chats/{id}/end"), json!({})).await.0, 200);
         }
-        assert_eq!(client.delete(&format!("chats/{erased}")).await.0, 204);
+        let mut answer = client.erase(&format!("chats/{erased}")).await;
+        if answer.0 == 405 {
+            // The earlier server has it at the session itself.
+            answer = client.delete(&format!("chats/{erased}")).await;
+        }
+        assert_eq!(answer.0, 204);
         Self { untouched, linked, ended, erased }
     }
 
