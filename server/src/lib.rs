@@ -13,11 +13,12 @@
 //! |---|---|
 //! | `main`, `config`, `log`, `exporter`, `health_check` | the binary: its flags, its log, its metrics in Prometheus' form, a client that asks how it is |
 //! | `net` | the socket: which connections are let in, how long a client may take, the stop |
-//! | `http` | a request until it is a command, and the reply: `layers` before all routes, `paths`, `handlers` with what they `extract`, the tokens in `auth` and `token_file`, each answer in `reply`, the API's description in `schema` and `openapi`, its page in `docs`, the probe in `health` |
+//! | `http` | a request until it is a command, and the reply: the `layers` before all `routes`, their `paths`, `handlers` with what they `extract` and who is the `requester`, the tokens in `auth` and `token_file`, each answer in `reply`, the API's description in `schema` and `openapi`, its page in `docs`, the probe in `health` |
 //! | `batch` | a command until it is answered: its queue and `task`, the `round` of a shard, its `reads`, what it `decide`s, what it leaves for the next (`carryover`), and what became of a write of unknown fate (`attempt`). No HTTP, no database |
 //! | `engines` | the stores: `sqlite`, `postgres`, `redis`, and the rows of their `audit` |
 //! | `retention` | the erasure in bulk, which needs a store that can list its ids |
 //! | `detach` | work that goes on when no one waits for it |
+//! | `tenant` | whose a session is, and how its id says so |
 //! | `stopping` | what a request is told while the server is stopping |
 //! | `metrics` | the names of what is counted |
 //! | `store` | what a database must offer |
@@ -25,6 +26,12 @@
 //! [`router`] routes a request to a handler. The handler gives [`Sessions`] a command and waits for what is decided.
 //! `Sessions` reads from a [`Store`] and writes to it, and [`midsession::apply_link`] decides in between. The reply is the
 //! crate's answer, byte for byte.
+//!
+//! # In parts
+//!
+//! [`router`] is made of parts, which a team takes into a router of its own: [`routes`], [`start_routes`] and
+//! [`health_routes`], and before them [`LogLayer`], [`MetricsLayer`], [`StrictLayer`] and [`TokenLayer`]. [`routes`] has an
+//! example, with a login, a [`Tenant`] and ids of the team's own.
 //!
 //! # Your own store
 //!
@@ -107,6 +114,7 @@ mod net;
 mod retention;
 mod stopping;
 mod store;
+mod tenant;
 
 pub use batch::{Caller, Clock, Command, Limits, Outcome, Sessions, SubmitError};
 pub use config::{Config, Task};
@@ -121,7 +129,10 @@ pub use engines::schemes;
 pub use engines::sqlite::{Sqlite, SqliteOpenError};
 pub use exporter::Exporter;
 pub use health_check::health_check;
-pub use http::{App, CLIENT_MAX_CHARS, TOKEN_MIN_CHARS, Token, TokenError, TokenFile, TokenFileError, Tokens, router};
+pub use http::{
+    App, CLIENT_MAX_CHARS, LogLayer, MetricsLayer, StrictLayer, TOKEN_MIN_CHARS, Token, TokenError, TokenFile,
+    TokenFileError, TokenLayer, Tokens, health_routes, router, routes, start_routes,
+};
 pub use log::Log;
 pub use net::{ConnectionLimits, serve};
 pub use retention::{EndedSession, EraseReport, Purgeable, purge, purge_audit};
@@ -130,3 +141,4 @@ pub use store::{
     Change, ConditionalWrite, Origin, PROBE_ID, ReadOutcome, SessionChange, Store, StoreError, UnreadableRecord,
     WriteOutcome,
 };
+pub use tenant::Tenant;

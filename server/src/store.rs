@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 /// write is all.
 ///
 /// An id is 1 to 255 characters of ASCII, compared byte for byte: those that a path can name, and the server's own
-/// [`PROBE_ID`], whose record is a session like any other. A store that compares ids by a collation, or cuts them,
-/// links people to sessions that are not theirs.
+/// [`PROBE_ID`], whose record is a session like any other. If requests have a [`Tenant`](crate::Tenant), its name and a slash
+/// come before. A store that compares ids by a collation, or cuts them, links people to sessions that are not theirs.
 ///
 /// `&self` is shared by all tasks of a server, and other servers use the same database at the same time.
 ///

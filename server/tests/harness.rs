@@ -81,6 +81,13 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
+    /// How many sockets it has open. Files of the database come and go.
+    pub fn sockets(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().flatten();
+        open.filter(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:")))
+            .count()
+    }
+
     /// Waits until it has accepted so many connections: others wait in the kernel's queue.
     pub async fn holds(&self, connections: usize) {
         let started = Instant::now();

@@ -39,18 +39,18 @@ async fn clients_that_never_read_are_given_up_and_keep_no_one_out() {
 async fn connections_beyond_the_cap_wait_and_take_no_descriptors() {
     let site = Site::sqlite();
     let server = site.server_with("30s", &["--max-connections", "10"]);
-    let before = server.descriptors();
+    let before = server.sockets();
     let mut idle = Vec::new();
     for _ in 0..60 {
         idle.push(TcpStream::connect(&server.address).await.unwrap());
     }
-    until("ten are taken", || server.descriptors() >= before + 10).await;
+    until("ten are taken", || server.sockets() >= before + 10).await;
     assert!(timeout(Duration::from_millis(500), send(&server.address, LIVE)).await.is_err(), "one more was taken");
-    assert!(server.descriptors() <= before + 10, "{} descriptors, {before} before", server.descriptors());
+    assert!(server.sockets() <= before + 10, "{} sockets, {before} before", server.sockets());
     drop(idle);
     let reply = timeout(LONG, send(&server.address, LIVE)).await.expect("it is served once there is room");
     assert_eq!(reply.status, 200);
-    until("the descriptors are closed", || server.descriptors() <= before + 1).await;
+    until("the descriptors are closed", || server.sockets() <= before + 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

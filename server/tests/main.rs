@@ -16,6 +16,7 @@ mod hostile_clients;
 mod memory;
 mod operator;
 mod overload;
+mod parts;
 mod postgres;
 mod postgres_backup;
 mod postgres_erasure;

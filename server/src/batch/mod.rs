@@ -102,6 +102,10 @@ impl<S: Store> Sessions<S> {
 
     /// Has `command` decided on the session `id`, and waits for its answer.
     ///
+    /// The id may be any that a path can name: 1 to 255 ASCII letters and digits, `-`, `.`, `_` and `~`. It need not be one that the
+    /// server made, so a session can be started under an id of your own, with [`Command::Start`]; [`routes`](crate::routes) has an
+    /// example. With tenants, it is the [`Tenant::stored_id`](crate::Tenant::stored_id).
+    ///
     /// If the future is dropped, the command is finished all the same.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! What handlers take from a request: its body, and the session that its path names.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -13,7 +12,6 @@ use midsession::{CommType, Endpoint};
 use tokio::time::timeout;
 
 use super::reply::Reply;
-use crate::batch::Caller;
 
 /// The largest body that is read.
 const BODY_MAX_BYTES: usize = 16 * 1024;
@@ -29,15 +27,6 @@ impl JsonBody {
     /// What it says; the default where there is no body.
     pub(crate) fn parse<'a, T: serde::Deserialize<'a> + Default>(&'a self) -> serde_json::Result<T> {
         self.0.as_ref().map_or_else(|| Ok(T::default()), |text| serde_json::from_str(text))
-    }
-}
-
-/// As the layer before the routes says, ours or another's.
-impl<S: Sync> FromRequestParts<S> for Caller {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get().cloned().unwrap_or_default())
     }
 }
 

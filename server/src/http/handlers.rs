@@ -8,19 +8,17 @@ use axum::http::Uri;
 use midsession::{Endpoint, LinkRequest, Session};
 use serde::de::IgnoredAny;
 
-use super::app::App;
 use super::extract::{JsonBody, KindPath, SessionPath};
 use super::health::Readiness;
 use super::id::new_id;
 use super::reply::Reply;
+use super::requester::Requester;
 use super::schema::{
     BodyResponses, CommTypeParam, CommonResponses, LinkBody, Message, NewSession, Record, SessionParams, Started,
 };
-use crate::batch::{Caller, Command, Outcome, SubmitError};
+use crate::batch::{Command, Outcome, Sessions, SubmitError};
 use crate::stopping::Stopping;
 use crate::store::Store;
-
-type Shared<S> = State<Arc<App<S>>>;
 
 /// Link a session to its verified end user
 #[utoipa::path(
@@ -37,17 +35,18 @@ type Shared<S> = State<Arc<App<S>>>;
     )
 )]
 pub(crate) async fn end_user<S: Store>(
-    State(app): Shared<S>,
-    caller: Caller,
+    State(sessions): State<Sessions<S>>,
+    requester: Requester,
     uri: Uri,
     request: Request,
 ) -> Result<Reply, Reply> {
     // Before the body, which nobody waits for on a path that is none.
     let endpoint = Endpoint::parse(uri.path()).ok_or(Reply::NOT_FOUND)?;
-    let body = JsonBody::from_request(request, &app).await?;
+    let body = JsonBody::from_request(request, &sessions).await?;
     let link: LinkRequest<'_> = body.parse().map_err(|_| Reply::INVALID_JSON)?;
     let link = link.with_endpoint(&endpoint).into_owned();
-    Ok(app.sessions.submit_as(caller, endpoint.session_id(), Command::Link(link)).await?.into())
+    let id = requester.stored_id(endpoint.session_id());
+    Ok(sessions.submit_as(requester.caller, &id, Command::Link(link)).await?.into())
 }
 
 /// Start a session
@@ -77,16 +76,17 @@ pub(crate) async fn end_user<S: Store>(
     )
 )]
 pub(crate) async fn start<S: Store>(
-    State(app): Shared<S>,
-    caller: Caller,
+    State(sessions): State<Sessions<S>>,
+    requester: Requester,
     KindPath(comm_type): KindPath,
     body: JsonBody,
 ) -> Result<Reply, Reply> {
     let new: Option<NewSession> =
         body.parse().map_err(|error| if error.is_data() { Reply::INVALID_CRM } else { Reply::INVALID_JSON })?;
     let session = Session::start(comm_type).with_crm_support(new.and_then(|new| new.crm).unwrap_or_default());
-    let id = new_id(app.sessions.now());
-    match app.sessions.submit_as(caller, &id, Command::Start(session)).await? {
+    let id = new_id(sessions.now());
+    let stored_id = requester.stored_id(&id);
+    match sessions.submit_as(requester.caller, &stored_id, Command::Start(session)).await? {
         Outcome::Started => Ok(Reply::started(&id)),
         other => Err(other.into()),
     }
@@ -105,13 +105,14 @@ pub(crate) async fn start<S: Store>(
     )
 )]
 pub(crate) async fn end<S: Store>(
-    State(app): Shared<S>,
-    caller: Caller,
+    State(sessions): State<Sessions<S>>,
+    requester: Requester,
     session: SessionPath,
     body: JsonBody,
 ) -> Result<Reply, Reply> {
     body.parse::<IgnoredAny>().map_err(|_| Reply::INVALID_JSON)?;
-    Ok(app.sessions.submit_as(caller, &session.id, Command::End(session.comm_type)).await?.into())
+    let id = requester.stored_id(&session.id);
+    Ok(sessions.submit_as(requester.caller, &id, Command::End(session.comm_type)).await?.into())
 }
 
 /// Erase a session's end user
@@ -126,11 +127,12 @@ pub(crate) async fn end<S: Store>(
     )
 )]
 pub(crate) async fn erase<S: Store>(
-    State(app): Shared<S>,
-    caller: Caller,
+    State(sessions): State<Sessions<S>>,
+    requester: Requester,
     session: SessionPath,
 ) -> Result<Reply, Reply> {
-    Ok(app.sessions.submit_as(caller, &session.id, Command::Erase(session.comm_type)).await?.into())
+    let id = requester.stored_id(&session.id);
+    Ok(sessions.submit_as(requester.caller, &id, Command::Erase(session.comm_type)).await?.into())
 }
 
 /// Show a session
@@ -145,11 +147,12 @@ pub(crate) async fn erase<S: Store>(
     )
 )]
 pub(crate) async fn show<S: Store>(
-    State(app): Shared<S>,
-    caller: Caller,
+    State(sessions): State<Sessions<S>>,
+    requester: Requester,
     session: SessionPath,
 ) -> Result<Reply, Reply> {
-    let found = app.sessions.read_as(caller, &session.id).await?;
+    let id = requester.stored_id(&session.id);
+    let found = sessions.read_as(requester.caller, &id).await?;
     // A session of the other comm type is as good as none.
     let found = found.filter(|found| found.comm_type() == session.comm_type).ok_or(Reply::NOT_FOUND)?;
     Ok(Reply::session(&found))

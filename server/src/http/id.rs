@@ -1,7 +1,13 @@
 //! Ids that the server makes: of sessions, and of requests.
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 use uuid::{NoContext, Timestamp, Uuid};
+
+/// An extension of a request that has a line in the log: its id there.
+#[derive(Clone)]
+pub(crate) struct RequestId(pub(crate) Arc<str>);
 
 /// Random enough not to be guessed, and in the order of time, as an index likes it.
 pub(crate) fn new_id(now: OffsetDateTime) -> String {
