@@ -4,11 +4,13 @@
 # round, then the medians and their ratios, and last a line for each engine at 64 clients, or at the most there were. In
 # between, what a server does with four times as many clients as it takes at once, OVERLOAD of them, or none.
 #   ENGINES="postgres sqlite redis" CLIENTS="1 16 64 256" OVERLOAD=1024 SECONDS_EACH=5 ROUNDS=3 server/load.sh
+# SESSIONS=1000000 has as many sessions on each engine, in place of 10,000.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 engines=${ENGINES:-postgres sqlite redis} all_clients=${CLIENTS:-1 16 64 256} seconds=${SECONDS_EACH:-5}
 rounds=${ROUNDS:-3} overload=${OVERLOAD:-1024} token=load-token-of-sixteen
+export SESSIONS=${SESSIONS:-10000}
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/dist
 cargo build --locked --quiet --profile dist -p midsession-server --features redis --bins --example load
@@ -92,9 +94,9 @@ start_postgres() {
     url=postgres://midsession@127.0.0.1:$port/postgres
     start "$url"
     # pgbench has sessions of its own: it raises their revision in the column alone, and the server would call that a race.
-    psql -q "$url" -c "INSERT INTO sessions SELECT kind || n, 0, '$record' FROM generate_series(1, 10000) n, unnest(ARRAY['load-', 'bare-']) kind" -c 'VACUUM ANALYZE sessions'
-    cat >bare.sql <<'SQL'
-\set n random(1, 10000)
+    psql -q "$url" -c "INSERT INTO sessions SELECT kind || n, 0, '$record' FROM generate_series(1, $SESSIONS) n, unnest(ARRAY['load-', 'bare-']) kind" -c 'VACUUM ANALYZE sessions'
+    cat >bare.sql <<SQL
+\set n random(1, $SESSIONS)
 SELECT revision, record FROM sessions WHERE id = 'bare-' || :n \gset
 UPDATE sessions SET revision = :revision::bigint + 1, record = :record WHERE id = 'bare-' || :n AND revision = :revision::bigint;
 SQL
@@ -109,10 +111,11 @@ stop_postgres() { "${as_user[@]}" pg_ctl -D data -m immediate stop >/dev/null; }
 
 start_sqlite() {
     start "sqlite://$work/sessions.db"
-    python3 - "$work/sessions.db" "$record" <<'PY'
+    python3 - "$work/sessions.db" "$record" "$SESSIONS" <<'PY'
 import sqlite3, sys
 with sqlite3.connect(sys.argv[1]) as db:
-    db.executemany("INSERT INTO sessions VALUES (?, 0, ?)", [(f"load-{n}", sys.argv[2]) for n in range(1, 10001)])
+    db.executemany("INSERT INTO sessions VALUES (?, 0, ?)", ((f"load-{n}", sys.argv[2]) for n in range(1, int(sys.argv[3]) + 1)))
+sqlite3.connect(sys.argv[1]).execute("PRAGMA wal_checkpoint(TRUNCATE)")
 PY
 }
 # One client, however many the server has: a file has one writer.
@@ -142,7 +145,7 @@ start_redis() {
     redis_port=$base
     for port in $(seq "$base" $((base + 2))); do
         # Each master takes those whose slot it has.
-        seq 10000 | sed "s|.*|SET midsession:load-& '0 $record'|" | redis-cli -p "$port" >/dev/null
+        seq "$SESSIONS" | sed "s|.*|SET midsession:load-& '0 $record'|" | redis-cli -p "$port" >/dev/null
         script_hash=$(redis-cli -p "$port" SCRIPT LOAD "$write_script")
     done
     redis-benchmark -q --cluster -p "$base" -n 200000 SET 'bare-{tag}' "0 $record" >/dev/null

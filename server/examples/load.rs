@@ -5,10 +5,10 @@
 //! load sqlite FILE SECONDS
 //! ```
 //!
-//! Both change sessions `load-1` to `load-10000`, picked at random, and print one line: accepted links a second, then
-//! the latency's median, 95th and 99th percentile and greatest, in milliseconds. A client that is told to come again
-//! later does so. If there were any, two more figures follow: how often that was a second, and the greatest time until
-//! it was said.
+//! Both change sessions `load-1` to `load-10000`, or as many as the variable `SESSIONS` says, picked at random, and print
+//! one line: accepted links a second, then the latency's median, 95th and 99th percentile and greatest, in milliseconds. A
+//! client that is told to come again later does so. If there were any, two more figures follow: how often that was a
+//! second, and the greatest time until it was said.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -19,20 +19,24 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+/// How many sessions there are, if `SESSIONS` does not say.
+const SESSIONS: u64 = 10_000;
+
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let sessions = std::env::var("SESSIONS").map_or(Ok(SESSIONS), |sessions| sessions.parse())?;
     let (seconds, seen) = match arguments[..] {
         ["http", address, token, clients, seconds] => {
             let end = Instant::now() + Duration::from_secs(seconds.parse()?);
-            (seconds, http(address, token, clients.parse()?, end).await?)
+            (seconds, http(address, token, clients.parse()?, sessions, end).await?)
         }
         ["sqlite", file, seconds] => {
             let end = Instant::now() + Duration::from_secs(seconds.parse()?);
-            (seconds, Seen { accepted: sqlite(file, end)?, refused: Vec::new() })
+            (seconds, Seen { accepted: sqlite(file, sessions, end)?, refused: Vec::new() })
         }
         _ => return Err("load http ADDRESS TOKEN CLIENTS SECONDS | load sqlite FILE SECONDS".into()),
     };
@@ -47,10 +51,10 @@ struct Seen {
     refused: Vec<Duration>,
 }
 
-async fn http(address: &str, token: &str, clients: u64, end: Instant) -> Outcome<Seen> {
+async fn http(address: &str, token: &str, clients: u64, sessions: u64, end: Instant) -> Outcome<Seen> {
     let mut running = JoinSet::new();
     for client in 0..clients {
-        running.spawn(link_until(end, address.to_owned(), token.to_owned(), client));
+        running.spawn(link_until(end, address.to_owned(), token.to_owned(), sessions, client));
     }
     let mut all = Seen::default();
     for client in running.join_all().await {
@@ -62,7 +66,7 @@ async fn http(address: &str, token: &str, clients: u64, end: Instant) -> Outcome
 }
 
 /// As bare as a client can be, so that the two cores go to the server and its database.
-async fn link_until(end: Instant, address: String, token: String, seed: u64) -> Outcome<Seen> {
+async fn link_until(end: Instant, address: String, token: String, sessions: u64, seed: u64) -> Outcome<Seen> {
     let mut stream = TcpStream::connect(&address).await?;
     stream.set_nodelay(true)?;
     let (mut random, mut answers, mut reply) = (Random(seed), Seen::default(), [0; 1024]);
@@ -72,7 +76,7 @@ async fn link_until(end: Instant, address: String, token: String, seed: u64) -> 
         let request = format!(
             "POST /apps/api/v1/chats/load-{}/end_user HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            random.next() % 10_000 + 1,
+            random.next() % sessions + 1,
             body.len()
         );
         let started = Instant::now();
@@ -97,14 +101,14 @@ async fn link_until(end: Instant, address: String, token: String, seed: u64) -> 
     Ok(answers)
 }
 
-fn sqlite(file: &str, end: Instant) -> Outcome<Vec<Duration>> {
+fn sqlite(file: &str, sessions: u64, end: Instant) -> Outcome<Vec<Duration>> {
     let connection = Connection::open(file)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     let (mut random, mut latencies) = (Random(0), Vec::new());
     while Instant::now() < end {
         let started = Instant::now();
-        change(&connection, &format!("load-{}", random.next() % 10_000 + 1))?;
+        change(&connection, &format!("load-{}", random.next() % sessions + 1))?;
         latencies.push(started.elapsed());
     }
     Ok(latencies)
