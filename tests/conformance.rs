@@ -270,6 +270,19 @@ fn cases_say_everything_in_full_for_readers_in_other_languages() {
 }
 
 #[test]
+fn no_case_is_there_twice_under_two_names() {
+    let file: Value = serde_json::from_str(JSON).unwrap();
+    let mut names = BTreeMap::new();
+    for case in file["cases"].as_array().unwrap() {
+        let mut asked = case.as_object().unwrap().clone();
+        asked.retain(|key, _| !["name", "rule", "rows", "kind", "needs", "expected"].contains(&key.as_str()));
+        if let Some(other) = names.insert(json!(asked).to_string(), &case["name"]) {
+            panic!("{other} and {} are the same", case["name"]);
+        }
+    }
+}
+
+#[test]
 fn each_need_says_how_many_cases_it_leaves_out() {
     let file: Value = serde_json::from_str(JSON).unwrap();
     for (need, words) in file["format"]["needs"].as_object().unwrap() {
