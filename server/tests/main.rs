@@ -13,6 +13,7 @@ mod harness;
 mod hostile;
 mod hostile_attack;
 mod hostile_clients;
+mod hostile_framing;
 mod memory;
 mod operator;
 mod overload;

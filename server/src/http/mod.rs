@@ -1,5 +1,6 @@
 //! HTTP: what a request must pass, the routes, and their replies.
 
+mod ambiguity;
 mod app;
 mod auth;
 mod docs;
@@ -16,6 +17,7 @@ mod routes;
 mod schema;
 mod token_file;
 
+pub(crate) use self::ambiguity::Ambiguity;
 pub use self::app::App;
 pub use self::auth::{CLIENT_MAX_CHARS, TOKEN_MIN_CHARS, Token, TokenError, Tokens};
 pub use self::layers::{LogLayer, MetricsLayer, StrictLayer, TokenLayer};

@@ -40,6 +40,11 @@ impl Reply {
         INVALID_CRM = BAD_REQUEST
             "body is invalid: it is an object with an optional crm, supported or unsupported" "invalid_crm";
         NO_HOST = BAD_REQUEST "header is missing: host" "no_host";
+        LINE_FEED = BAD_REQUEST "lines of a head must end with CRLF" "line_feed";
+        TWO_LENGTHS = BAD_REQUEST "length of the body is given twice" "two_lengths";
+        FRAGMENT = BAD_REQUEST "path must not have a fragment" "fragment";
+        TRANSFER_ENCODING = BAD_REQUEST "transfer encoding must be chunked alone" "transfer_encoding";
+        CHARSET = UNSUPPORTED_MEDIA_TYPE "charset must be utf-8" "charset";
         ENCODED = UNSUPPORTED_MEDIA_TYPE "content encoding must be identity" "encoded";
         BROKEN_BODY = BAD_REQUEST "body is incomplete" "broken_body";
         NOT_FOUND = NOT_FOUND "Not Found" "not_found";

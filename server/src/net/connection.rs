@@ -3,15 +3,17 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::framing::Framing;
 use super::limits::ConnectionLimits;
+use crate::http::Ambiguity;
 
 /// How long a request may still come on an idle connection that the server is about to close: what the kernel has already may
 /// not have been noticed yet.
@@ -27,6 +29,8 @@ pub(crate) struct Phase(Arc<Shared>);
 struct Shared {
     phase: AtomicU8,
     closes: AtomicBool,
+    /// Of the connection's last request, after which nothing is read.
+    last: OnceLock<Ambiguity>,
 }
 
 impl Phase {
@@ -43,6 +47,11 @@ impl Phase {
 
     pub(crate) fn answered(&self) {
         self.0.phase.store(Self::ANSWERED, Ordering::Relaxed);
+    }
+
+    /// Why this request is the last.
+    pub(super) fn last(&self) -> Option<Ambiguity> {
+        self.0.last.get().copied()
     }
 
     /// The server stops: from its next read on, the connection ends if no request comes. Whoever holds it has it read.
@@ -65,8 +74,13 @@ impl Phase {
 /// - Between two requests the client may be idle for a time, and has another for the head once its first byte came.
 ///   hyper has one time for both.
 /// - A write that the client does not take holds for a time: hyper would wait for ever.
+///
+/// hyper is given one request at a time. It would read what stands behind it, and so begin a head that no one times.
 pub(crate) struct Connection<IO> {
     io: IO,
+    framing: Framing,
+    /// What has come, and whose turn it is not.
+    held: Vec<u8>,
     phase: Phase,
     limits: ConnectionLimits,
     reading: Timer,
@@ -82,7 +96,8 @@ impl<IO> Connection<IO> {
     pub(crate) fn new(io: IO, phase: Phase, limits: ConnectionLimits) -> Self {
         let (reading, writing) = (Timer::default(), Timer::default());
         let (head_began, closes, used) = (false, false, false);
-        Self { io, phase, limits, reading, head_began, closes, used, writing }
+        let (framing, held) = (Framing::default(), Vec::new());
+        Self { io, framing, held, phase, limits, reading, head_began, closes, used, writing }
     }
 
     /// No byte of the next request is there. Ready: it has no more time, and ends, as if the client had closed it.
@@ -106,12 +121,39 @@ impl<IO> Connection<IO> {
     }
 }
 
+impl<IO: AsyncRead + Unpin> Connection<IO> {
+    /// What is held, and then what comes, up to the end of a request.
+    fn poll_request(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.framing.over().is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.framing.must_wait() {
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        if self.held.is_empty() {
+            ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+        } else {
+            let length = self.held.len().min(buffer.remaining());
+            buffer.put_slice(self.held.drain(..length).as_slice());
+        }
+        let bytes = buffer.filled().get(before..).unwrap_or_default();
+        let length = self.framing.follow(bytes);
+        self.held.splice(..0, bytes.iter().skip(length).copied());
+        buffer.set_filled(before + length);
+        if let Some(ambiguity) = self.framing.over() {
+            let _ = self.phase.0.last.set(ambiguity);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<IO: AsyncRead + Unpin> AsyncRead for Connection<IO> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let poll = Pin::new(&mut this.io).poll_read(context, buffer);
-        if !this.phase.is_waiting() {
+        let poll = this.poll_request(context, buffer);
+        if !this.phase.is_waiting() || this.framing.must_wait() {
             return poll;
         }
         match poll {
@@ -144,6 +186,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
         if poll.is_ready() && this.phase.sent() {
             (this.head_began, this.used) = (false, true);
             this.reading.stop();
+            if this.framing.answered() {
+                context.waker().wake_by_ref();
+            }
         }
         this.written(context, poll)
     }
@@ -221,6 +266,24 @@ mod tests {
         server.flush().await.unwrap();
         assert!(timeout(Duration::from_secs(74), server.read_u8()).await.is_err());
         assert!(timeout(Duration::from_secs(2), server.read_u8()).await.is_ok(), "idle again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_head_behind_another_request_has_the_time_of_a_head_once_it_is_its_turn() {
+        let (mut client, server) = duplex(64);
+        let phase = Phase::default();
+        let mut server = Connection::new(server, phase.clone(), LIMITS);
+        client.write_all(b"GET / HTTP/1.1\r\n\r\nGET").await.unwrap();
+        let mut bytes = [0; 64];
+        assert_eq!(server.read(&mut bytes).await.unwrap(), 18, "one request at a time");
+        phase.handling();
+        assert!(timeout(Duration::from_secs(99), server.read(&mut bytes)).await.is_err(), "its turn has not come");
+        phase.answered();
+        server.flush().await.unwrap();
+        assert_eq!(server.read(&mut bytes).await.unwrap(), 3);
+        let began = Instant::now();
+        assert!(server.read(&mut bytes).await.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
+        assert_eq!(began.elapsed().as_secs(), 10);
     }
 
     #[tokio::test(start_paused = true)]

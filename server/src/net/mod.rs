@@ -2,6 +2,7 @@
 
 mod backlog;
 mod connection;
+mod framing;
 mod limits;
 
 use std::convert::Infallible;
@@ -213,6 +214,10 @@ async fn handle(
     if *stage.borrow() != Stage::Serving {
         request.extensions_mut().insert(Stopping);
     }
+    let last = phase.last();
+    if let Some(ambiguity) = last {
+        request.extensions_mut().insert(ambiguity);
+    }
     let handled = DetachOnDrop::new(async move {
         let response = router.call(request).await;
         drop(in_flight);
@@ -220,7 +225,7 @@ async fn handle(
     });
     let mut response = handled.await;
     // Asked once more: it may have begun meanwhile.
-    if *stage.borrow() != Stage::Serving
+    if (*stage.borrow() != Stage::Serving || last.is_some())
         && let Ok(response) = &mut response
     {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
