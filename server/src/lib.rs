@@ -31,7 +31,8 @@
 //!
 //! [`router`] is made of parts, which a team takes into a router of its own: [`routes`], [`start_routes`] and
 //! [`health_routes`], and before them [`LogLayer`], [`MetricsLayer`], [`StrictLayer`] and [`TokenLayer`]. [`routes`] has an
-//! example, with a login, a [`Tenant`] and ids of the team's own.
+//! example, with a login, a [`Tenant`] and ids of the team's own. With default features off, that is all there is: no engine, no
+//! command line, no page, no exporter.
 //!
 //! # Your own store
 //!
@@ -102,12 +103,16 @@
 //! Run `midsession::testing::conformance::store`, of the core's feature `conformance`, on yours.
 
 mod batch;
+#[cfg(feature = "cli")]
 mod config;
 mod detach;
 mod engines;
+#[cfg(feature = "exporter")]
 mod exporter;
+#[cfg(feature = "cli")]
 mod health_check;
 mod http;
+#[cfg(feature = "cli")]
 mod log;
 pub mod metrics;
 mod net;
@@ -117,6 +122,7 @@ mod store;
 mod tenant;
 
 pub use batch::{Caller, Clock, Command, Limits, Outcome, Sessions, SubmitError};
+#[cfg(feature = "cli")]
 pub use config::{Config, Task};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use engines::audit::Audit;
@@ -124,15 +130,19 @@ pub use engines::audit::Audit;
 pub use engines::postgres::{Postgres, PostgresOpenError, PostgresOptions};
 #[cfg(feature = "redis")]
 pub use engines::redis::{Redis, RedisOpenError, RedisOptions};
+#[cfg(feature = "cli")]
 pub use engines::schemes;
 #[cfg(feature = "sqlite")]
 pub use engines::sqlite::{Sqlite, SqliteOpenError};
+#[cfg(feature = "exporter")]
 pub use exporter::Exporter;
+#[cfg(feature = "cli")]
 pub use health_check::health_check;
 pub use http::{
     App, CLIENT_MAX_CHARS, LogLayer, MetricsLayer, StrictLayer, TOKEN_MIN_CHARS, Token, TokenError, TokenFile,
     TokenFileError, TokenLayer, Tokens, health_routes, router, routes, start_routes,
 };
+#[cfg(feature = "cli")]
 pub use log::Log;
 pub use net::{ConnectionLimits, serve};
 pub use retention::{EndedSession, EraseReport, Purgeable, purge, purge_audit};

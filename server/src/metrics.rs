@@ -1,8 +1,6 @@
 //! What the server counts, by the facade `metrics`. The binary has them exported in Prometheus' form; who embeds the
 //! library installs a recorder of their own, or none.
 
-use metrics::Unit;
-
 macro_rules! names {
     ($($(#[doc = $description:literal])+ $name:ident = $kind:ident $unit:ident $text:literal;)*) => {
         $($(#[doc = $description])+ pub const $name: &str = $text;)*
@@ -10,9 +8,10 @@ macro_rules! names {
         /// Every name there is.
         pub const NAMES: &[&str] = &[$($text),*];
 
+        #[cfg(feature = "exporter")]
         /// Tells the recorder what each of them means.
         pub(crate) fn describe() {
-            $(metrics::$kind!($name, Unit::$unit, concat!($($description),+).trim());)*
+            $(metrics::$kind!($name, metrics::Unit::$unit, concat!($($description),+).trim());)*
         }
     };
 }

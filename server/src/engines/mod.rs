@@ -12,6 +12,7 @@ pub mod redis;
 pub mod sqlite;
 
 /// How the URL of a database begins that one of them takes, in words.
+#[cfg(feature = "cli")]
 pub fn schemes() -> String {
     let engines = [
         (cfg!(feature = "sqlite"), "sqlite://"),

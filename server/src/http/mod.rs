@@ -3,6 +3,7 @@
 mod ambiguity;
 mod app;
 mod auth;
+#[cfg(feature = "docs")]
 mod docs;
 mod extract;
 mod handlers;

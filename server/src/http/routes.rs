@@ -14,18 +14,17 @@ use super::health::Readiness;
 use super::layers::{LogLayer, MetricsLayer, StrictLayer, TokenLayer, panicked};
 use super::paths::{DESCRIPTION, END, END_USER_SPELLINGS, LIVE, OPEN, OPEN_WITH_DOCS, READY, SHOW, START, both_forms};
 use super::reply::Reply;
-use super::{docs, handlers, openapi};
+use super::{handlers, openapi};
 use crate::batch::Sessions;
 use crate::store::Store;
 
 /// The server's router: all routes, and before them its layers, the token among them.
 pub fn router<S: Store>(app: App<S>) -> Router {
     let App { sessions, tokens, public_docs } = app;
-    let mut router = routes(sessions.clone()).merge(start_routes(sessions.clone())).merge(health_routes(sessions));
-    router = router.merge(finished(Router::new().route(DESCRIPTION, get(openapi::describe))));
-    if public_docs {
-        router = router.merge(finished(docs::router(DESCRIPTION)));
-    }
+    let router = routes(sessions.clone()).merge(start_routes(sessions.clone())).merge(health_routes(sessions));
+    let router = router.merge(finished(Router::new().route(DESCRIPTION, get(openapi::describe))));
+    #[cfg(feature = "docs")]
+    let router = if public_docs { router.merge(finished(super::docs::router(DESCRIPTION))) } else { router };
     let token = TokenLayer::new(tokens).except(if public_docs { OPEN_WITH_DOCS } else { OPEN });
     let panics =
         (MapResponseLayer::new(|response: Response<_>| response.map(Body::new)), CatchPanicLayer::custom(panicked));
