@@ -111,11 +111,7 @@ async fn put_case(State(hooks): Shared, Json(case): Json<Case>) -> Response {
     let Case { session_id, session, others, policy, now, meanwhile, deleted_meanwhile, refused_writes, pause_ms } =
         case;
     let part = Arc::new(Part::new(hooks.store.clone(), number, others.keys().chain([&session_id])));
-    for (id, session) in others.into_iter().chain(session.map(|session| (session_id.clone(), session))) {
-        if !part.put(&id, None, session).await {
-            return (StatusCode::INTERNAL_SERVER_ERROR, "a session is not stored").into_response();
-        }
-    }
+    let stored: Vec<_> = others.into_iter().chain(session.map(|session| (session_id.clone(), session))).collect();
     let pause = Duration::from_millis(pause_ms);
     part.lose(Losses { session_id, meanwhile, deleted_meanwhile, refused_writes, pause });
     let clock = Arc::new(Mutex::new(Some(now)));
@@ -123,8 +119,12 @@ async fn put_case(State(hooks): Shared, Json(case): Json<Case>) -> Response {
     let time = move || locked(&shown).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let sessions = Sessions::start(part.clone(), policy, Arc::new(time), Limits::default());
     let app = App { sessions: sessions.clone(), tokens: hooks.tokens.clone(), public_docs: false };
-    *locked(&hooks.running) =
-        Running { number, clock, part: Some(part), sessions: Some(sessions), router: router(app) };
+    // Built beside the write, since it takes about as long.
+    let building = tokio::task::spawn_blocking(move || router(app));
+    let (true, Ok(router)) = (part.put(stored).await, building.await) else {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "the case is not in place").into_response();
+    };
+    *locked(&hooks.running) = Running { number, clock, part: Some(part), sessions: Some(sessions), router };
     StatusCode::NO_CONTENT.into_response()
 }
 
@@ -142,9 +142,8 @@ async fn put_session(State(hooks): Shared, Json(other): Json<OfAnotherServer>) -
         return (StatusCode::NOT_FOUND, "no case was put").into_response();
     };
     part.delete(&other.session_id);
-    if let Some(session) = other.session
-        && !part.put(&other.session_id, None, session).await
-    {
+    let stored = other.session.map(|session| (other.session_id, session)).into_iter().collect();
+    if !part.put(stored).await {
         return (StatusCode::INTERNAL_SERVER_ERROR, "the session is not stored").into_response();
     }
     StatusCode::NO_CONTENT.into_response()
@@ -219,9 +218,22 @@ impl Part {
         *times = times.saturating_add(1);
     }
 
-    async fn put(&self, id: &str, expected: Option<u64>, next: AnySession) -> bool {
-        let change = ConditionalWrite::new(self.id(id), expected, next);
-        self.store.write(&[change]).await.ok().as_deref() == Some(&[WriteOutcome::Applied])
+    /// Whether all are stored, where nothing is stored yet.
+    async fn put(&self, sessions: Vec<(String, AnySession)>) -> bool {
+        let changes = sessions.into_iter().map(|(id, session)| ConditionalWrite::new(self.id(&id), None, session));
+        self.is_applied(&changes.collect::<Vec<_>>()).await
+    }
+
+    async fn replace(&self, id: &str, read: &AnySession, next: AnySession) -> bool {
+        self.is_applied(&[ConditionalWrite::new(self.id(id), Some(read.revision()), next)]).await
+    }
+
+    async fn is_applied(&self, changes: &[ConditionalWrite]) -> bool {
+        if changes.is_empty() {
+            return true;
+        }
+        let written = self.store.write(changes).await;
+        written.is_ok_and(|written| written.iter().all(|outcome| *outcome == WriteOutcome::Applied))
     }
 
     async fn look(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
@@ -260,7 +272,7 @@ impl Store for Part {
         }
         let read = ids.iter().zip(&found).find(|(id, _)| **id == session_id);
         if let (Some(next), Some((_, Ok(Some(read))))) = (meanwhile, read)
-            && !self.put(&session_id, Some(read.revision()), next).await
+            && !self.replace(&session_id, read, next).await
         {
             return Err(StoreError::new("what another server stores is not stored"));
         }
