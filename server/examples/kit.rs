@@ -3,7 +3,13 @@
 //!
 //! ```text
 //! cargo run -p midsession-server --example kit --features test-hooks -- sqlite://kit.db TOKEN
+//! cargo run -p midsession-server --example kit --features test-hooks -- embed:kit.db TOKEN
 //! ```
+//!
+//! The second is the endpoint inside a team's server, which `embed.rs` is: its router, its login and its store.
+
+#[allow(dead_code)]
+mod embed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -18,8 +24,8 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use midsession::{AnySession, DuplicatePolicy};
 use midsession_server::{
-    App, ConditionalWrite, ConnectionLimits, Limits, ReadOutcome, Sessions, Sqlite, Store, StoreError, Token, Tokens,
-    WriteOutcome, router, serve,
+    App, ConditionalWrite, ConnectionLimits, Limits, ReadOutcome, Sessions, Sqlite, Store, StoreError, Tenant, Token,
+    Tokens, WriteOutcome, router, serve,
 };
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
@@ -33,44 +39,63 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (Some(url), Some(token)) = (arguments.next(), arguments.next()) else {
         return Err("usage: kit sqlite://FILE TOKEN".into());
     };
-    let store = Sqlite::open(&url, Duration::from_secs(2)).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let tokens = Tokens::new([Token::new(&token)?]);
+    let served = match url.strip_prefix("embed:") {
+        None => {
+            let tokens = Tokens::new([Token::new(&token)?]);
+            let whole = move |sessions| router(App { sessions, tokens: tokens.clone(), public_docs: false });
+            with_hooks(Sqlite::open(&url, Duration::from_secs(2)).await?, None, whole)
+        }
+        Some(file) => {
+            let tenant = Tenant::new("acme").ok_or("no name of a tenant")?;
+            let logins = embed::Logins::from([(token, tenant.clone())]);
+            let team = move |sessions| embed::team_router(sessions, logins.clone());
+            with_hooks(embed::OutboxStore::open(file)?, Some(tenant), team)
+        }
+    };
     writeln!(std::io::stdout(), "listening on http://{}", listener.local_addr()?)?;
-    serve(listener, with_hooks(store, tokens), ConnectionLimits::default(), std::future::pending()).await;
+    serve(listener, served, ConnectionLimits::default(), std::future::pending()).await;
     Ok(())
 }
 
-/// The server's routes, and before them the hooks, which `kit.py` describes.
-fn with_hooks(store: Sqlite, tokens: Tokens) -> Router {
+/// The routes of a server on `store`, and before them the hooks, which `kit.py` describes. The kit's sessions are all
+/// the tenant's.
+fn with_hooks<S: Store + Clone>(
+    store: S,
+    tenant: Option<Tenant>,
+    server: impl Fn(Sessions<Arc<Part<S>>>) -> Router + Send + Sync + 'static,
+) -> Router {
     let first = Running { number: 0, clock: Arc::default(), part: None, sessions: None, router: Router::new() };
-    let hooks = Arc::new(Hooks { store, tokens, running: Mutex::new(first) });
+    let hooks = Arc::new(Hooks { store, tenant, server: Box::new(server), running: Mutex::new(first) });
     Router::new()
-        .route("/test/case", put(put_case))
-        .route("/test/clock", put(put_clock))
-        .route("/test/session", put(put_session))
-        .route("/test/sessions", get(get_sessions))
-        .fallback(pass_on)
+        .route("/test/case", put(put_case::<S>))
+        .route("/test/clock", put(put_clock::<S>))
+        .route("/test/session", put(put_session::<S>))
+        .route("/test/sessions", get(get_sessions::<S>))
+        .fallback(pass_on::<S>)
         .with_state(hooks)
 }
 
-struct Hooks {
-    store: Sqlite,
-    tokens: Tokens,
-    running: Mutex<Running>,
+type Server<S> = Box<dyn Fn(Sessions<Arc<Part<S>>>) -> Router + Send + Sync>;
+
+struct Hooks<S> {
+    store: S,
+    tenant: Option<Tenant>,
+    server: Server<S>,
+    running: Mutex<Running<S>>,
 }
 
 /// The server as the last case has it. Before the first there is none.
 #[derive(Clone)]
-struct Running {
+struct Running<S> {
     number: u64,
     clock: Arc<Mutex<Option<OffsetDateTime>>>,
-    part: Option<Arc<Part>>,
-    sessions: Option<Sessions<Arc<Part>>>,
+    part: Option<Arc<Part<S>>>,
+    sessions: Option<Sessions<Arc<Part<S>>>>,
     router: Router,
 }
 
-type Shared = State<Arc<Hooks>>;
+type Shared<S> = State<Arc<Hooks<S>>>;
 
 #[derive(Deserialize)]
 struct Case {
@@ -102,7 +127,7 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTime, 
     OffsetDateTime::parse(&String::deserialize(deserializer)?, &Rfc3339).map_err(serde::de::Error::custom)
 }
 
-async fn put_case(State(hooks): Shared, Json(case): Json<Case>) -> Response {
+async fn put_case<S: Store + Clone>(State(hooks): Shared<S>, Json(case): Json<Case>) -> Response {
     let Running { number, sessions: former, .. } = hooks.now_running();
     if let Some(former) = former {
         former.stop().await;
@@ -110,6 +135,8 @@ async fn put_case(State(hooks): Shared, Json(case): Json<Case>) -> Response {
     let number = number.saturating_add(1);
     let Case { session_id, session, others, policy, now, meanwhile, deleted_meanwhile, refused_writes, pause_ms } =
         case;
+    let session_id = hooks.stored_id(session_id);
+    let others: BTreeMap<_, _> = others.into_iter().map(|(id, other)| (hooks.stored_id(id), other)).collect();
     let part = Arc::new(Part::new(hooks.store.clone(), number, others.keys().chain([&session_id])));
     let stored: Vec<_> = others.into_iter().chain(session.map(|session| (session_id.clone(), session))).collect();
     let pause = Duration::from_millis(pause_ms);
@@ -118,9 +145,11 @@ async fn put_case(State(hooks): Shared, Json(case): Json<Case>) -> Response {
     let shown = clock.clone();
     let time = move || locked(&shown).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let sessions = Sessions::start(part.clone(), policy, Arc::new(time), Limits::default());
-    let app = App { sessions: sessions.clone(), tokens: hooks.tokens.clone(), public_docs: false };
-    // Built beside the write, since it takes about as long.
-    let building = tokio::task::spawn_blocking(move || router(app));
+    let building = {
+        let (hooks, sessions) = (hooks.clone(), sessions.clone());
+        // Built beside the write, since it takes about as long.
+        tokio::task::spawn_blocking(move || (hooks.server)(sessions))
+    };
     let (true, Ok(router)) = (part.put(stored).await, building.await) else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "the case is not in place").into_response();
     };
@@ -128,7 +157,7 @@ async fn put_case(State(hooks): Shared, Json(case): Json<Case>) -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
-async fn put_clock(State(hooks): Shared, Json(Clock { now }): Json<Clock>) -> StatusCode {
+async fn put_clock<S: Store + Clone>(State(hooks): Shared<S>, Json(Clock { now }): Json<Clock>) -> StatusCode {
     let running = hooks.now_running();
     *locked(&running.clock) = Some(now);
     if let Some(part) = running.part {
@@ -137,36 +166,54 @@ async fn put_clock(State(hooks): Shared, Json(Clock { now }): Json<Clock>) -> St
     StatusCode::NO_CONTENT
 }
 
-async fn put_session(State(hooks): Shared, Json(other): Json<OfAnotherServer>) -> Response {
+async fn put_session<S: Store + Clone>(State(hooks): Shared<S>, Json(other): Json<OfAnotherServer>) -> Response {
     let Some(part) = hooks.now_running().part else {
         return (StatusCode::NOT_FOUND, "no case was put").into_response();
     };
-    part.delete(&other.session_id);
-    let stored = other.session.map(|session| (other.session_id, session)).into_iter().collect();
+    let id = hooks.stored_id(other.session_id);
+    part.delete(&id);
+    let stored = other.session.map(|session| (id, session)).into_iter().collect();
     if !part.put(stored).await {
         return (StatusCode::INTERNAL_SERVER_ERROR, "the session is not stored").into_response();
     }
     StatusCode::NO_CONTENT.into_response()
 }
 
-async fn get_sessions(State(hooks): Shared) -> Response {
+async fn get_sessions<S: Store + Clone>(State(hooks): Shared<S>) -> Response {
     let Some(part) = hooks.now_running().part else {
         return (StatusCode::NOT_FOUND, "no case was put").into_response();
     };
     match part.stored().await {
-        Some(stored) => Json(stored).into_response(),
+        Some(stored) => {
+            let shown = stored.into_iter().map(|(id, session)| (hooks.shown_id(id), session));
+            Json(shown.collect::<BTreeMap<_, _>>()).into_response()
+        }
         None => (StatusCode::INTERNAL_SERVER_ERROR, "the store does not answer").into_response(),
     }
 }
 
-async fn pass_on(State(hooks): Shared, request: Request) -> Response {
+async fn pass_on<S: Store + Clone>(State(hooks): Shared<S>, request: Request) -> Response {
     let Ok(response) = hooks.now_running().router.oneshot(request).await;
     response
 }
 
-impl Hooks {
-    fn now_running(&self) -> Running {
+impl<S: Store + Clone> Hooks<S> {
+    fn now_running(&self) -> Running<S> {
         locked(&self.running).clone()
+    }
+
+    fn stored_id(&self, id: String) -> String {
+        match &self.tenant {
+            Some(tenant) => tenant.stored_id(&id),
+            None => id,
+        }
+    }
+
+    fn shown_id(&self, id: String) -> String {
+        match &self.tenant {
+            Some(_) => Tenant::split(&id).1.to_owned(),
+            None => id,
+        }
     }
 }
 
@@ -176,8 +223,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A part of the store for each case, so that it holds nothing of the cases before. It loses to another server as the case
 /// says.
-struct Part {
-    store: Sqlite,
+struct Part<S> {
+    store: S,
     number: u64,
     /// The ids under which something may be stored.
     ids: Mutex<BTreeSet<String>>,
@@ -197,8 +244,8 @@ struct Losses {
     pause: Duration,
 }
 
-impl Part {
-    fn new<'i>(store: Sqlite, number: u64, ids: impl Iterator<Item = &'i String>) -> Self {
+impl<S: Store> Part<S> {
+    fn new<'i>(store: S, number: u64, ids: impl Iterator<Item = &'i String>) -> Self {
         let ids = Mutex::new(ids.cloned().collect());
         Self { store, number, ids, deleted: Mutex::default(), losses: Mutex::default() }
     }
@@ -258,7 +305,7 @@ impl Part {
     }
 }
 
-impl Store for Part {
+impl<S: Store> Store for Part<S> {
     async fn read(&self, ids: &[&str]) -> Result<Vec<ReadOutcome>, StoreError> {
         let found = self.look(ids).await?;
         let (session_id, meanwhile, is_deleted) = {
