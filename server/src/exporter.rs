@@ -20,7 +20,9 @@ use crate::net::{ConnectionLimits, serve_counted};
 /// Bounds of the latency's buckets, in seconds. 5 s is the time-out of a request.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Connections to the metrics, at most.
-const CONNECTIONS_KEPT: usize = 16;
+const CONNECTIONS_KEPT: usize = 64;
+/// How long each may be idle, or take over a head: whoever can reach the metrics must not keep Prometheus out.
+const IDLE: Duration = Duration::from_secs(2);
 const BATCHES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 /// Histograms are emptied into their buckets this often.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -54,7 +56,7 @@ impl Exporter {
     pub async fn serve(self, listener: TcpListener) {
         let text = move || async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4")], self.0.render()) };
         let router = Router::new().route("/metrics", get(text));
-        let limits = ConnectionLimits { connections: CONNECTIONS_KEPT, ..ConnectionLimits::default() };
+        let limits = ConnectionLimits { connections: CONNECTIONS_KEPT, idle: IDLE, head: IDLE, ..Default::default() };
         // Its connections are not the clients'.
         serve_counted(listener, router, limits, Gauge::noop(), pending()).await;
     }

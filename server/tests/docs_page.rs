@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::harness::{Site, TOKEN, required, send};
@@ -49,6 +51,23 @@ async fn public_docs_open_the_page_and_the_description_and_nothing_else() {
     assert_eq!((reply.status, reply.header("location")), (308, Some("docs/")));
     let reply = send(&server.address, "POST /docs/ HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert_eq!((reply.status, reply.header("allow")), (405, Some("GET,HEAD")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_no_one_reads_take_no_memory_of_their_own() {
+    let site = Site::sqlite();
+    let server = site.server_with("30s", &["--public-docs"]);
+    let request = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut unread = Vec::new();
+    let before = server.resident();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(&server.address).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        assert!(stream.read(&mut [0; 1]).await.unwrap() > 0, "its answer has begun");
+        unread.push(stream);
+    }
+    let grown = server.resident().saturating_sub(before);
+    assert!(grown < 100 * 200, "{} connections took {grown} KiB", unread.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,12 +105,16 @@ impl Server {
         has_thread(self.child.id(), name)
     }
 
-    /// What `--metrics-listen` shows. Its address is in the log.
+    /// What `--metrics-listen` shows.
     pub async fn metrics(&self) -> String {
+        reqwest::get(format!("http://{}/metrics", self.metrics_address())).await.unwrap().text().await.unwrap()
+    }
+
+    /// It is in the log.
+    pub fn metrics_address(&self) -> String {
         let log = std::io::BufReader::new(std::fs::File::open(&self.log).unwrap());
         let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        let address = lines.find_map(|line| line["address"].as_str().map(str::to_owned)).unwrap();
-        reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
+        lines.find_map(|line| line["address"].as_str().map(str::to_owned)).unwrap()
     }
 
     /// How large its files may become from now on, in bytes, or `unlimited`.

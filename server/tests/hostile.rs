@@ -28,9 +28,11 @@ async fn who_shows_no_token_or_another_gets_no_further() {
     ];
     for path in [LINK, "/apps/api/v1/chats", "/apps/api/v1/calls/42", "/openapi.json", "/", "/nowhere", "/readyz/"] {
         for attempt in &attempts {
-            let reply = send(&server.address, format!("POST {path} HTTP/1.1\r\nhost: x\r\n{attempt}\r\n")).await;
+            let method = if attempt.is_empty() { "PUT" } else { "POST" };
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{attempt}\r\n");
+            let reply = send(&server.address, request).await;
             assert_eq!((reply.status, reply.body.as_str()), (401, r#"{"message":"Unauthorized"}"#), "{path} {attempt}");
-            assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+            assert_eq!((reply.header("www-authenticate"), reply.header("allow")), (Some("Bearer"), None), "{path}");
         }
     }
     let shown = format!("POST {LINK} HTTP/1.1\r\nhost: x\r\nAuthorization: bEARER  {TOKEN}\r\n\r\n");

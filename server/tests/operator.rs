@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use midsession_server::metrics::NAMES;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 
 use crate::harness::{Server, Site, TOKEN, command, exit_code, has_thread, required, send};
 
@@ -196,6 +197,20 @@ async fn shows(server: &Server, token: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_to_the_metrics_do_not_keep_prometheus_out() {
+    let site = Site::sqlite();
+    let server = site.server_with("30s", &["--metrics-listen", "127.0.0.1:0"]);
+    server.log();
+    let address = server.metrics_address();
+    let mut idle = Vec::new();
+    for _ in 0..100 {
+        idle.push(TcpStream::connect(&address).await.unwrap());
+    }
+    let scraped = timeout(Duration::from_mins(1), server.metrics()).await.expect("it is its turn in time");
+    assert!(scraped.contains("midsession_ready"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_log_tells_of_start_and_stop_and_takes_over_ids() {
     let site = Site::sqlite();
     let mut server = site.server("30s");
@@ -205,6 +220,15 @@ async fn the_log_tells_of_start_and_stop_and_takes_over_ids() {
     );
     let reply = send(&server.address, request).await;
     assert_eq!(reply.header("x-request-id"), Some(id));
+    // A session's id is in no log, whatever a client calls it.
+    let session = server.client().start_chat().await;
+    let simple = session.replace('-', "");
+    for id in [&session, &simple] {
+        let request = format!(
+            "GET /livez HTTP/1.1\r\nhost: x\r\nx-request-id: {id}\r\ntraceparent: 00-{simple}-00f067aa0ba902b7-01\r\n\r\n"
+        );
+        assert_ne!(send(&server.address, request).await.header("x-request-id"), Some(id.as_str()));
+    }
     server.terminate();
     assert_eq!(server.exit_code(), Some(0));
 
@@ -216,6 +240,7 @@ async fn the_log_tells_of_start_and_stop_and_takes_over_ids() {
     assert_eq!(lines.last().unwrap()["message"], "stopped");
     let asked = lines.iter().find(|line| line["request_id"] == id).unwrap();
     assert_eq!(asked["trace_id"], trace);
+    assert!(!log.contains(&session) && !log.contains(&simple), "{log}");
     assert!(!log.contains(TOKEN) && !log.contains("sessions.db"), "{log}");
 }
 

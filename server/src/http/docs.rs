@@ -1,8 +1,10 @@
 //! The API's page: Swagger UI, its files inside the binary. A browser fetches nothing from elsewhere for it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -44,7 +46,12 @@ fn file(name: &str, config: Arc<Config<'static>>) -> Response {
                 // As long as one server's life at most: the next may have another version.
                 (CACHE_CONTROL, "no-cache"),
             ];
-            (headers, file.bytes.into_owned()).into_response()
+            // Not copied: a client that asks for it need not read it.
+            let bytes = match file.bytes {
+                Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+                Cow::Owned(bytes) => bytes.into(),
+            };
+            (headers, bytes).into_response()
         }
         _ => Reply::NOT_FOUND.into_response(),
     }

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::extract::{JsonBody, KindPath, SessionPath};
 use super::health::Readiness;
-use super::id::new_id;
+use super::id::new_session_id;
 use super::reply::Reply;
 use super::requester::Requester;
 use super::schema::{
@@ -84,7 +84,7 @@ pub(crate) async fn start<S: Store>(
     let new: Option<NewSession> =
         body.parse().map_err(|error| if error.is_data() { Reply::INVALID_CRM } else { Reply::INVALID_JSON })?;
     let session = Session::start(comm_type).with_crm_support(new.and_then(|new| new.crm).unwrap_or_default());
-    let id = new_id(sessions.now());
+    let id = new_session_id(sessions.now());
     let stored_id = requester.stored_id(&id);
     match sessions.submit_as(requester.caller, &stored_id, Command::Start(session)).await? {
         Outcome::Started => Ok(Reply::started(&id)),

@@ -1,19 +1,20 @@
 //! A client's socket that gives a client only so much time, in either direction.
 
-use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::framing::Framing;
 use super::limits::ConnectionLimits;
-use crate::http::Ambiguity;
+use super::phase::Phase;
+use super::timer::Timer;
+
+/// What a client takes of an answer in a second, on the average, once [`ConnectionLimits::write`] is over; or it is given up.
+const LEAST_BYTES_A_SECOND: u32 = 8 * 1024;
 
 /// How long a request may still come on an idle connection that the server is about to close: what the kernel has already may
 /// not have been noticed yet.
@@ -21,59 +22,11 @@ const LAST_LOOK: Duration = Duration::from_millis(100);
 /// The same for a connection that has had no request yet: its client has just connected.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
 
-/// Where a connection is between two requests. Its service sets it, and its socket reads it: hyper tells neither.
-#[derive(Clone, Default)]
-pub(crate) struct Phase(Arc<Shared>);
-
-#[derive(Default)]
-struct Shared {
-    phase: AtomicU8,
-    closes: AtomicBool,
-    /// Of the connection's last request, after which nothing is read.
-    last: OnceLock<Ambiguity>,
-}
-
-impl Phase {
-    /// The next request's head has not come yet, or not all of it.
-    const WAITING: u8 = 0;
-    /// A request is being answered.
-    const HANDLING: u8 = 1;
-    /// The answer is there, and is being sent.
-    const ANSWERED: u8 = 2;
-
-    pub(crate) fn handling(&self) {
-        self.0.phase.store(Self::HANDLING, Ordering::Relaxed);
-    }
-
-    pub(crate) fn answered(&self) {
-        self.0.phase.store(Self::ANSWERED, Ordering::Relaxed);
-    }
-
-    /// Why this request is the last.
-    pub(super) fn last(&self) -> Option<Ambiguity> {
-        self.0.last.get().copied()
-    }
-
-    /// The server stops: from its next read on, the connection ends if no request comes. Whoever holds it has it read.
-    pub(super) fn close_when_idle(&self) {
-        self.0.closes.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the answer was there, and so is sent now.
-    fn sent(&self) -> bool {
-        self.0.phase.compare_exchange(Self::ANSWERED, Self::WAITING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
-    fn is_waiting(&self) -> bool {
-        self.0.phase.load(Ordering::Relaxed) == Self::WAITING
-    }
-}
-
 /// The socket. Reads and writes fail with `TimedOut` when their time is over, and hyper then drops the connection.
 ///
 /// - Between two requests the client may be idle for a time, and has another for the head once its first byte came.
 ///   hyper has one time for both.
-/// - A write that the client does not take holds for a time: hyper would wait for ever.
+/// - A write that the client does not take holds for a time: hyper would wait for ever. Nor may it take a little now and then.
 ///
 /// hyper is given one request at a time. It would read what stands behind it, and so begin a head that no one times.
 pub(crate) struct Connection<IO> {
@@ -90,6 +43,8 @@ pub(crate) struct Connection<IO> {
     /// Whether it has sent an answer.
     used: bool,
     writing: Timer,
+    /// Since when the client has not taken all that there was to send, and how much it has taken of it.
+    sending: (Option<Instant>, u32),
 }
 
 impl<IO> Connection<IO> {
@@ -97,12 +52,12 @@ impl<IO> Connection<IO> {
         let (reading, writing) = (Timer::default(), Timer::default());
         let (head_began, closes, used) = (false, false, false);
         let (framing, held) = (Framing::default(), Vec::new());
-        Self { io, framing, held, phase, limits, reading, head_began, closes, used, writing }
+        Self { io, framing, held, phase, limits, reading, head_began, closes, used, writing, sending: (None, 0) }
     }
 
     /// No byte of the next request is there. Ready: it has no more time, and ends, as if the client had closed it.
     fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.phase.0.closes.load(Ordering::Relaxed) {
+        if !self.phase.closes() {
             return self.reading.poll(context, self.limits.idle).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
         if !std::mem::replace(&mut self.closes, true) {
@@ -114,10 +69,21 @@ impl<IO> Connection<IO> {
     /// What a write came to; time runs while it is pending.
     fn written<T>(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_pending() {
-            return self.writing.poll(context, self.limits.write).map(|()| Err(io::ErrorKind::TimedOut.into()));
+            let (since, taken) = &mut self.sending;
+            let elapsed = since.get_or_insert_with(Instant::now).elapsed();
+            let allowed = self.limits.write.saturating_add(Duration::from_secs(1) * *taken / LEAST_BYTES_A_SECOND);
+            let time = self.limits.write.min(allowed.saturating_sub(elapsed));
+            return self.writing.poll(context, time).map(|()| Err(io::ErrorKind::TimedOut.into()));
         }
         self.writing.stop();
         poll
+    }
+
+    fn taken(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(length)) = &poll {
+            self.sending.1 = self.sending.1.saturating_add(u32::try_from(*length).unwrap_or(u32::MAX));
+        }
+        self.written(context, poll)
     }
 }
 
@@ -142,7 +108,7 @@ impl<IO: AsyncRead + Unpin> Connection<IO> {
         self.held.splice(..0, bytes.iter().skip(length).copied());
         buffer.set_filled(before + length);
         if let Some(ambiguity) = self.framing.over() {
-            let _ = self.phase.0.last.set(ambiguity);
+            self.phase.set_last(ambiguity);
         }
         Poll::Ready(Ok(()))
     }
@@ -176,13 +142,31 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.io).poll_write(context, bytes);
-        this.written(context, poll)
+        this.taken(context, poll)
+    }
+
+    /// Without it, hyper copies each body behind its head.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.io).poll_write_vectored(context, slices);
+        this.taken(context, poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     /// hyper flushes when it has nothing more to send.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.io).poll_flush(context);
+        if poll.is_ready() {
+            this.sending = (None, 0);
+        }
         if poll.is_ready() && this.phase.sent() {
             (this.head_began, this.used) = (false, true);
             this.reading.stop();
@@ -197,30 +181,6 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Connection<IO> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.io).poll_shutdown(context);
         this.written(context, poll)
-    }
-}
-
-/// Runs from the first time that it is asked until it is stopped. It is made once a connection: most never need it.
-#[derive(Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    runs: bool,
-}
-
-impl Timer {
-    fn poll(&mut self, context: &mut Context<'_>, time: Duration) -> Poll<()> {
-        let start = !std::mem::replace(&mut self.runs, true);
-        // A time beyond all calendars never ends.
-        let Some(deadline) = Instant::now().checked_add(time) else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if start {
-            sleep.as_mut().reset(deadline);
-        }
-        sleep.as_mut().poll(context)
-    }
-
-    fn stop(&mut self) {
-        self.runs = false;
     }
 }
 
@@ -307,18 +267,44 @@ mod tests {
         assert_eq!(began.elapsed().as_secs(), 2, "who has just connected has longer");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_read_is_given_up() {
+    /// Of 200 KB that a client takes in steps, one a second, until it has them or is given up: how many, and when.
+    async fn taken_in_steps(step: usize) -> (usize, u64) {
         let (mut client, server) = duplex(64);
         let mut server = Connection::new(server, Phase::default(), LIMITS);
         let started = Instant::now();
-        let written = async { server.write_all(&[0; 100]).await };
-        let reading = async {
-            sleep(Duration::from_secs(9)).await;
-            client.read_exact(&mut [0; 10]).await.unwrap();
+        let writing = async {
+            let written = server.write_all(&vec![0; 200_000]).await;
+            drop(server);
+            assert!(written.is_ok() || started.elapsed().as_secs() >= 10);
+            started.elapsed().as_secs()
         };
-        let (written, ()) = tokio::join!(written, reading);
+        let reading = async {
+            let mut taken = 0;
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                let mut bytes = vec![0; step];
+                match client.read_exact(&mut bytes).await {
+                    Ok(length) => taken += length,
+                    Err(_) => return taken,
+                }
+            }
+        };
+        let (seconds, taken) = tokio::join!(writing, reading);
+        (taken, seconds)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_too_little_of_an_answer_is_given_up_and_one_that_takes_enough_is_not() {
+        let (_client, server) = duplex(64);
+        let mut server = Connection::new(server, Phase::default(), LIMITS);
+        let started = Instant::now();
+        let written = server.write_all(&[0; 100]).await;
         assert!(written.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut));
-        assert_eq!(started.elapsed().as_secs(), 19, "what it takes starts the time again");
+        assert_eq!(started.elapsed().as_secs(), 10);
+
+        let (taken, seconds) = taken_in_steps(2000).await;
+        assert!(taken < 40_000 && (12..=15).contains(&seconds), "{taken} bytes in {seconds} s");
+        let (taken, seconds) = taken_in_steps(10_000).await;
+        assert!(taken == 200_000 && seconds > 15, "{taken} bytes in {seconds} s");
     }
 }

@@ -10,7 +10,7 @@ pub struct ConnectionLimits {
     pub idle: Duration,
     /// How long a client may take over a request's head, from its first byte on.
     pub head: Duration,
-    /// How long a client may leave an answer unread.
+    /// How long a client may leave an answer unread. Of a long one it must then have taken 8 KiB a second, on the average.
     pub write: Duration,
     /// How long a server that is told to stop still takes connections, and tells clients to go elsewhere. It is best longer
     /// than it takes who balances the load to notice.

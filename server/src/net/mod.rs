@@ -4,6 +4,8 @@ mod backlog;
 mod connection;
 mod framing;
 mod limits;
+mod phase;
+mod timer;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -26,8 +28,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use self::connection::{Connection, Phase};
+use self::connection::Connection;
 pub use self::limits::ConnectionLimits;
+use self::phase::Phase;
 use crate::detach::DetachOnDrop;
 use crate::metrics::CONNECTIONS;
 use crate::stopping::Stopping;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::route::{client, method, route};
 use super::service::{Layered, Middleware};
-use crate::http::id::{RequestId, new_id};
+use crate::http::id::{RequestId, is_session_id, new_request_id};
 use crate::http::reply::LogOutcome;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -49,7 +49,7 @@ impl Middleware for LogLayer {
     type Seen = Line;
 
     fn request(&self, request: &mut Request) -> Result<Line, Box<Response>> {
-        let id = request_id(request.headers()).unwrap_or_else(|| new_id(OffsetDateTime::now_utc()));
+        let id = request_id(request.headers()).unwrap_or_else(|| new_request_id(OffsetDateTime::now_utc()));
         let id: Arc<str> = id.into();
         request.extensions_mut().insert(RequestId(id.clone()));
         Ok(Line {
@@ -79,10 +79,10 @@ impl Middleware for LogLayer {
 }
 
 /// The client's id of the request, if it is a UUID, with or without its hyphens. Other forms may hold anything, such as a
-/// phone number, and are not taken over.
+/// phone number, and are not taken over; nor is the id of a session.
 fn request_id(headers: &HeaderMap) -> Option<String> {
     let id = single(headers, &REQUEST_ID)?;
-    let uuid = Uuid::try_parse(id).ok()?;
+    let uuid = Uuid::try_parse(id).ok().filter(|uuid| !is_session_id(uuid))?;
     let forms = [uuid.hyphenated().to_string(), uuid.simple().to_string()];
     forms.into_iter().find(|form| form.eq_ignore_ascii_case(id))
 }
@@ -98,7 +98,8 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
     let is_id = |field: &str, chars: usize| is_hex(field, chars) && field.bytes().any(|byte| byte != b'0');
     // Later versions may have more fields.
     let known = is_hex(version, 2) && version != "ff" && (version != "00" || fields.next().is_none());
-    (known && is_id(trace, 32) && is_id(span, 16) && is_hex(flags, 2)).then(|| trace.to_owned())
+    let is_session = Uuid::try_parse(trace).is_ok_and(|uuid| is_session_id(&uuid));
+    (known && !is_session && is_id(trace, 32) && is_id(span, 16) && is_hex(flags, 2)).then(|| trace.to_owned())
 }
 
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -126,6 +127,9 @@ mod tests {
             "123-456-7890",
             "{0195a1b2-0000-7000-8000-0123456789ab}",
             "urn:uuid:0195a1b2-0000-7000-8000-0123456789ab",
+            // A session's.
+            "0195a1b2-0000-85e5-8000-0123456789ab",
+            "0195a1b2000085e580000123456789ab",
         ];
         for other in other_forms {
             assert_eq!(id(&[other]), None, "{other}");
@@ -143,6 +147,7 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
             "00-marker-00f067aa0ba902b7-01",
+            "00-0195a1b2000085e580000123456789ab-00f067aa0ba902b7-01",
             "",
         ] {
             assert_eq!(trace(other), None, "{other}");
