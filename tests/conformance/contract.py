@@ -3,10 +3,12 @@
 A contact centre's session (a call or a chat) starts anonymous. The one endpoint here links it to the end user, once
 someone has verified who that is: POST /apps/api/v1/calls/<session id>/end_user, or the same with chats.
 
-This is a transport for the conformance kit, not for release: it keeps its sessions in memory, asks for no credentials,
-and has the kit's test hooks. Run it, and it prints the address on which it listens.
+This is a transport for the conformance kit, not for release: it keeps its sessions in memory, asks for a token only if
+--token gives one, and has the kit's four test hooks. Run it, and it prints the address on which it listens.
 """
 
+import argparse
+import hmac
 import ipaddress
 import json
 import re
@@ -205,10 +207,21 @@ class Endpoint(BaseHTTPRequestHandler):
         # Not self.path, in which http.server folds the slashes at the beginning. The query is ignored.
         path = self.requestline.split()[1].partition("?")[0]
         try:
-            # The body is read first in any case: closing on unread bytes can lose the answer.
-            self.route(path, self.read_body())
+            try:
+                # The body is read in any case: closing on unread bytes can lose the answer.
+                body = self.read_body()
+            finally:
+                # Without the token, this refusal takes the place of the body's.
+                self.check_token()
+            self.route(path, body)
         except Refused as refusal:
             self.send_error(*refusal.args)
+
+    def check_token(self):
+        given, token = self.headers.get_all("Authorization", []), self.server.token
+        if token is not None and (
+                len(given) != 1 or not hmac.compare_digest(given[0].encode("latin-1"), f"Bearer {token}".encode())):
+            raise Refused(HTTPStatus.UNAUTHORIZED)
 
     def read_body(self):
         lengths = self.headers.get_all("Content-Length", ["0"])
@@ -237,8 +250,8 @@ class Endpoint(BaseHTTPRequestHandler):
         self.send_json(status, {"message": message}, headers)
 
     def send_error(self, code, message=None, explain=None):
-        headers = {"Allow": "POST"} if code == HTTPStatus.METHOD_NOT_ALLOWED else {}
-        self.send_json(code, {"message": HTTPStatus(code).phrase}, headers)
+        headers = {HTTPStatus.METHOD_NOT_ALLOWED: {"Allow": "POST"}, HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"}}
+        self.send_json(code, {"message": HTTPStatus(code).phrase}, headers.get(code, {}))
 
     def send_json(self, status, value, headers):
         body = json.dumps(value, separators=(",", ":")).encode()
@@ -253,32 +266,38 @@ class Endpoint(BaseHTTPRequestHandler):
         """Nothing is logged: what a request says of a person stays out of the terminal."""
 
 
+def standing_at(now):
+    moment = read_time(now)
+    return lambda: moment
+
+
 class StoreOfACase(Store):
-    """Loses to another server, as the case says."""
+    """Loses to another server, as the case says, until the clock is set."""
 
     def __init__(self, stored, session_id, meanwhile, deleted_meanwhile, refused_writes, pause_ms):
         super().__init__(stored)
-        self.session_id, self.meanwhile, self.deleted_meanwhile = session_id, meanwhile, deleted_meanwhile
-        self.refused, self.pause = refused_writes, pause_ms / 1000
+        self.session_id, self.meanwhile, self.pause = session_id, meanwhile, pause_ms / 1000
+        self.is_replaced, self.refused = bool(meanwhile or deleted_meanwhile), refused_writes
 
-    def read(self, session_id):
-        session = super().read(session_id)
-        if session_id == self.session_id and (self.meanwhile or self.deleted_meanwhile):
-            self.put(session_id, self.meanwhile)
-            self.meanwhile, self.deleted_meanwhile = None, False
-        return session
+    def lose_no_more(self):
+        self.is_replaced, self.refused = False, 0
 
     def put(self, session_id, session):
+        """As another server does: a session, or none."""
         self.stored.pop(session_id, None)
         if session:
             self.stored[session_id] = session
 
-    def lose_no_more(self):
-        self.meanwhile, self.deleted_meanwhile, self.refused = None, False, 0
+    def read(self, session_id):
+        session = super().read(session_id)
+        if session_id == self.session_id and self.is_replaced:
+            self.is_replaced = False
+            self.put(session_id, self.meanwhile)
+        return session
 
     def write(self, session_id, expected, session):
         time.sleep(self.pause)
-        if self.refused:
+        if session_id == self.session_id and self.refused:
             self.refused -= 1
             return False
         return super().write(session_id, expected, session)
@@ -286,9 +305,8 @@ class StoreOfACase(Store):
 
 class EndpointWithHooks(Endpoint):
     def route(self, path, body):
-        hook = {("PUT", "/test/case"): self.prepare, ("PUT", "/test/clock"): self.go_on,
-                ("PUT", "/test/session"): self.put_session}.get((self.command, path))
-        if hook:
+        hooks = {"/test/case": self.prepare, "/test/clock": self.set_clock, "/test/session": self.put_session}
+        if hook := hooks.get(path) if self.command == "PUT" else None:
             try:
                 hook(**json.loads(body))
             except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
@@ -301,24 +319,22 @@ class EndpointWithHooks(Endpoint):
 
     def prepare(self, session_id, session, others, policy, now, **losses):
         stored = {**others, session_id: session} if session else others
-        self.server.sessions = Sessions(StoreOfACase(stored, session_id, **losses), **policy)
-        self.set_clock(now)
+        self.server.sessions = Sessions(StoreOfACase(stored, session_id, **losses), standing_at(now), **policy)
 
-    def go_on(self, now):
+    def set_clock(self, now):
+        self.server.sessions.clock = standing_at(now)
         self.server.sessions.store.lose_no_more()
-        self.set_clock(now)
 
     def put_session(self, session_id, session):
         self.server.sessions.store.put(session_id, session)
 
-    def set_clock(self, now):
-        moment = read_time(now)
-        self.server.sessions.clock = lambda: moment
-
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--token", help="what every request must have as Authorization: Bearer <token>")
+    arguments = parser.parse_args()
     server = ThreadingHTTPServer(("127.0.0.1", 0), EndpointWithHooks)
-    server.daemon_threads, server.sessions = True, Sessions(Store())
+    server.daemon_threads, server.sessions, server.token = True, Sessions(Store()), arguments.token
     print(f"listening on http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 
