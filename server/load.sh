@@ -14,7 +14,7 @@ export SESSIONS=${SESSIONS:-10000}
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/dist
 cargo build --locked --quiet --profile dist -p midsession-server --features redis --bins --example load
-write_script=$(sed -n '/^const WRITE_TEXT/,/^return 1"/p' server/src/redis/node.rs | sed '1s/[^"]*"//; $s/";*$//')
+write_script=$(sed -n '/^const WRITE_TEXT/,/^return 1"/p' server/src/engines/redis/script.rs | sed '1s/[^"]*"//; $s/";*$//')
 
 work=$(mktemp -d)
 as_user=()
