@@ -5,6 +5,7 @@ The transport here knows the cases by heart: it looks up what came in, byte for 
 or a body that kit.py sends otherwise than it stands in the file is found as well.
 """
 
+import base64
 import contextlib
 import http.server
 import io
@@ -77,7 +78,7 @@ class Parrot(http.server.BaseHTTPRequestHandler):
         # BaseHTTPRequestHandler folds slashes at a path's start, so the request line is asked.
         _, path, _ = self.requestline.split(" ")
         path = path.removeprefix(server.base)
-        if not is_allowed(self.headers["Authorization"] or "", path, slip, self.row(path, body)):
+        if not is_allowed(self.headers["Authorization"] or "", path, slip, self.row(path, body), self.headers):
             return self.answer(401, b"")
         path = path if slip != "the token may be in the query" else path.partition("?access_token=")[0]
         if path == "/test/case":
@@ -246,11 +247,27 @@ def call(*arguments):
     return code, out.getvalue(), err.getvalue()
 
 
-def is_allowed(authorization, path, slip, row):
+def is_allowed(authorization, path, slip, row, headers=None):
     scheme, _, token = authorization.rpartition(" ")
     if slip in ("links are refused", "no token is needed"):
         return True
+    headers = headers or {}
     return authorization == f"Bearer {TOKEN}" or "/end_user" in path and {
+        "a basic password is a token": authorization == "Basic " + base64.b64encode(f":{TOKEN}".encode()).decode(),
+        "the first sign is not compared": len(token) == len(TOKEN) and token[1:] == TOKEN[1:],
+        "the last sign is not compared": len(token) == len(TOKEN) and token[:-1] == TOKEN[:-1],
+        "the lengths and ends are compared": len(token) == len(TOKEN) and (token[0], token[-1]) == (TOKEN[0], TOKEN[-1]),
+        "signs are stripped before it is compared": kit.without_signs(token) == kit.without_signs(TOKEN),
+        "words after the token are cut": authorization.startswith(f"Bearer {TOKEN} "),
+        "the last word is the token": authorization.startswith("Bearer ") and token == TOKEN,
+        "blanks are stripped": authorization.replace(" ", "") == f"Bearer{TOKEN}" and authorization.startswith("Bearer "),
+        "an api_key is a token": f"api_key={TOKEN}" in path,
+        "a cookie is a token": f"token={TOKEN}" in headers.get("cookie", ""),
+        "X-Api-Key is a token": headers.get("x-api-key") == TOKEN,
+        "no token is needed after a doubled slash": path.startswith("//"),
+        "no token is needed with a character set": "charset" in headers.get("content-type", ""),
+        "no token is needed from this machine": headers.get("x-forwarded-for") == "127.0.0.1",
+        "any token will do for unknown sessions": row == 5 and token != "",
         "the scheme is not looked at": token == TOKEN and scheme != "",
         "a token needs no scheme": authorization == TOKEN,
         "an empty token is no token": authorization == "Bearer",
@@ -331,6 +348,21 @@ class KitTest(unittest.TestCase):
             "a token needs no scheme": "with the token and no scheme: expected 401 or 403",
             "an empty token is no token": "with an empty token: expected 401 or 403",
             "the token may be in the query": "with the token in the query: expected 401 or 403",
+            "a basic password is a token": "as the password of the scheme Basic: expected 401 or 403",
+            "the first sign is not compared": "with another first sign in the token: expected 401 or 403",
+            "the last sign is not compared": "with another last sign in the token: expected 401 or 403",
+            "the lengths and ends are compared": "with another sign amid the token: expected 401 or 403",
+            "signs are stripped before it is compared": "with the token without its signs: expected 401 or 403",
+            "words after the token are cut": "with words after the token: expected 401 or 403",
+            "the last word is the token": "with a word before the token: expected 401 or 403",
+            "blanks are stripped": "with a blank in the token: expected 401 or 403",
+            "an api_key is a token": "with the token as api_key in the query: expected 401 or 403",
+            "a cookie is a token": "with the token in a cookie: expected 401 or 403",
+            "X-Api-Key is a token": "with the token in X-Api-Key: expected 401 or 403",
+            "no token is needed after a doubled slash": "without a token, after a doubled slash: expected 401 or 403",
+            "no token is needed with a character set": "without a token, but with a character set: expected 401 or 403",
+            "no token is needed from this machine": "without a token, forwarded for 127.0.0.1: expected 401 or 403",
+            "any token will do for unknown sessions": "(row 5) with a longer token: expected 401 or 403",
             "unknown sessions are told without the token": "(row 5) without a token: expected 401 or 403",
             "ended sessions are told without the token": "(row 6) without a token: expected 401 or 403",
             "unsupported sessions are told without the token": "(row 7) without a token: expected 401 or 403",
@@ -452,6 +484,7 @@ class KitTest(unittest.TestCase):
         self.assertIn("the statuses: expected one 202, else 400 or 503", out)
         self.assertIn("case race_of_4 fails", out)
         self.assertIn("the statuses:      got 202, 202, 202, 202", out)
+        self.assertIn("the write has no condition", out)
 
     def test_another_format_is_refused(self):
         with tempfile.TemporaryDirectory() as folder:

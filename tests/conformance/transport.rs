@@ -187,6 +187,10 @@ pub enum Slip {
     TraceTaken,
     UnknownMethodsTaken,
     MethodInAnyCase,
+    LinkTaken,
+    QueryTaken,
+    MergeTaken,
+    MethodInTheBodyTaken,
     // Identity is bytes.
     IdentifiersComparedAsNumbers,
     IdentifiersComparedByTheirStart,
@@ -202,6 +206,13 @@ pub enum Slip {
     LengthBeforeBlank,
     ControlCharactersBeforeBlank,
     KindsOfFaultBeforeFields,
+    // Other names and places of a field.
+    QueryByIndexFillsWhatTheBodyLacks,
+    FromIsTheEmail,
+    ObjectsUnwrapped,
+    OtherNamesOfTheIdentifierTaken,
+    OtherNamesOfOptionalFieldsTaken,
+    PercentDecodedIdentifier,
     // Characters of every field.
     NewlinesInOptionalFieldsTaken,
     DeleteTaken,
@@ -223,7 +234,12 @@ pub enum Slip {
     EmailPunycodeRefused,
     EmailDomainOf200Refused,
     EmailInternationalLabelAloneRefused,
+    EmailInternationalLabelsCountedInCharacters,
+    EmailBareAddressTaken,
     // Bodies and numbers.
+    CommentLinesTaken,
+    NoBreakSpacesRoundTheBodyTaken,
+    NulsAfterTheBodyTaken,
     HalfSurrogatesInPhonesReplaced,
     HalfSurrogatesInCommTypesTaken,
     HalfSurrogatesInsideCommTypesCrash,
@@ -242,6 +258,7 @@ pub enum Slip {
     IntervalsAreFloats,
     // Paths.
     CommTypeByItsPrefix,
+    AnyVersionTaken,
     LongSegmentsCrash,
     LongSegmentsNotFound,
     SubDelimitersTaken,
@@ -257,6 +274,8 @@ pub enum Slip {
     UnknownSessionsAreCached,
     CrmSupportIsCached,
     LastLinksAreCached,
+    CommTypesAreCached,
+    EndsAreCached,
     DuplicatesExtendTheInterval,
     RepliesAreCached,
     TenRequestsAMinute,
@@ -291,6 +310,8 @@ impl Slip {
                 | Self::UnknownSessionsAreCached
                 | Self::CrmSupportIsCached
                 | Self::LastLinksAreCached
+                | Self::CommTypesAreCached
+                | Self::EndsAreCached
                 | Self::DuplicatesExtendTheInterval
                 | Self::RepliesAreCached
                 | Self::TenRequestsAMinute
@@ -302,6 +323,8 @@ impl Slip {
         matches!(
             self,
             Self::LowerCasedEmail
+                | Self::FromIsTheEmail
+                | Self::OtherNamesOfOptionalFieldsTaken
                 | Self::EscapedName
                 | Self::RefusalRaisesTheRevision
                 | Self::UnchangedLinkNotStored

@@ -63,7 +63,16 @@ impl Beside {
             super::with(session, [(field, serde_json::json!(other)[field].clone())])
         };
         let pair = case.session.clone().zip(first());
+        let known = || self.done.iter().find_map(|(request, _)| request.session.clone());
         match (slip, pair) {
+            (Some(Slip::CommTypesAreCached), _) => {
+                let kept = case.session.as_ref().zip(known()).map(|(now, then)| keep(now, "comm_type", &then));
+                case.session = kept.or_else(|| case.session.clone());
+            }
+            (Some(Slip::EndsAreCached), _) => {
+                let ended = known().filter(|session| !session.is_active());
+                case.session = case.session.clone().map(|session| ended.unwrap_or(session));
+            }
             (Some(Slip::SessionsAreCached), _) => case.session = first().or_else(|| case.session.clone()),
             (Some(Slip::UnknownSessionsAreCached), _) if last.session.is_none() => case.session = None,
             (Some(Slip::CrmSupportIsCached), Some((now, then))) => {

@@ -137,6 +137,11 @@ fn repaired(body: &str, slip: Slip) -> String {
         Slip::NotANumberTaken => body.replace(":NaN", ":null").replace(":Infinity", ":null"),
         Slip::CommaAtTheEndTaken => body.replace(",}", "}"),
         Slip::CommentsTaken => body.replace("/* */", ""),
+        Slip::CommentLinesTaken => {
+            body.lines().filter(|line| !line.starts_with("//") && !line.starts_with('#')).collect()
+        }
+        Slip::NoBreakSpacesRoundTheBodyTaken => body.trim().to_owned(),
+        Slip::NulsAfterTheBodyTaken => body.trim_end_matches('\0').to_owned(),
         Slip::BareKeysTaken => body.replace("{identifier:", "{\"identifier\":").replace('\'', "\""),
         Slip::BareControlCharactersTaken if !body.starts_with([' ', '\t']) => body.replace('\t', "\\t"),
         Slip::HalfSurrogatesInPhonesReplaced => {
@@ -176,6 +181,9 @@ fn misread(
         },
         Some(Slip::LowerCasedIdentifier) => {
             LinkRequest { identifier: edit(request.identifier, str::to_lowercase), ..request }
+        }
+        Some(Slip::PercentDecodedIdentifier) => {
+            LinkRequest { identifier: edit(request.identifier, super::route::decoded), ..request }
         }
         Some(Slip::LowerCasedEmail) => LinkRequest { email: edit(request.email, str::to_lowercase), ..request },
         Some(Slip::JoinersStripped) => {
@@ -253,6 +261,9 @@ fn misread_value(text: &str, honest: Param<'static>, slip: Slip) -> Param<'stati
             blank_without(text, &['\u{1c}', '\u{1d}', '\u{1e}', '\u{1f}'], honest)
         }
         (Slip::EmptyObjectIsPresent, Value::Object(_)) => Param::NotText,
+        (Slip::ObjectsUnwrapped, Value::Object(fields)) => {
+            fields.get("value").and_then(Value::as_str).map_or(honest, |text| text.to_owned().into())
+        }
         (Slip::FalseIsBlank, Value::Bool(false)) => Param::Blank,
         (Slip::ArraysOfBlanksAreBlank, Value::Array(values)) if values.iter().all(is_blank_or_holds_blanks) => {
             Param::Blank

@@ -116,6 +116,10 @@ fn takes_email(text: &str, slip: Slip) -> bool {
         Slip::EmailTagTaken => domain.starts_with("[IPv6:"),
         Slip::EmailLeadingZerosTaken => domain.contains(".01]"),
         Slip::EmailLiteralAtTheEndTaken => text.ends_with("[127.0.0.1]"),
+        Slip::EmailInternationalLabelsCountedInCharacters => {
+            !domain.is_ascii() && labels().all(|label| (1..=63).contains(&label.chars().count()))
+        }
+        Slip::EmailBareAddressTaken => domain.parse::<core::net::Ipv6Addr>().is_ok(),
         Slip::EmailInternationalEmptyLabelTaken => !domain.is_ascii() && labels().any(str::is_empty),
         Slip::EmailInternationalLongLabelTaken => !domain.is_ascii() && labels().any(|label| label.len() > 63),
         Slip::EmailInternationalUnderscoreTaken => !domain.is_ascii() && domain.contains('_'),

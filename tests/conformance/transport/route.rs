@@ -32,6 +32,12 @@ pub fn route(case: &Case, slip: Option<Slip>) -> Result<Route, u16> {
         Some(Slip::OptionsTaken) => ["POST", "OPTIONS"].contains(&case.method.as_str()),
         Some(Slip::TraceTaken) => ["POST", "TRACE"].contains(&case.method.as_str()),
         Some(Slip::UnknownMethodsTaken) => ["POST", "BREW"].contains(&case.method.as_str()),
+        Some(Slip::LinkTaken) => ["POST", "LINK"].contains(&case.method.as_str()),
+        Some(Slip::QueryTaken) => ["POST", "QUERY"].contains(&case.method.as_str()),
+        Some(Slip::MergeTaken) => ["POST", "MERGE"].contains(&case.method.as_str()),
+        Some(Slip::MethodInTheBodyTaken) => {
+            case.method == "POST" || String::from_utf8_lossy(&case.body).contains("\"_method\":\"POST\"")
+        }
         Some(Slip::MethodInAnyCase) => case.method.eq_ignore_ascii_case("POST"),
         Some(Slip::MethodOverrideTaken) => {
             let header = case.headers().into_iter().find(|(name, _)| *name == "x-http-method-override");
@@ -108,6 +114,7 @@ fn rewritten(path: &str, slip: Slip) -> String {
         }
         Slip::MoreAfterTheEndTaken => path.rfind(END).map_or(path, |at| path.split_at(at + END.len()).0).to_owned(),
         Slip::MoreBeforeTheBaseTaken => path.rfind(BASE).map_or(path, |at| path.split_at(at).1).to_owned(),
+        Slip::AnyVersionTaken => path.replace("/api/v2/", "/api/v1/"),
         Slip::FormatTaken => path.trim_end_matches(".json").to_owned(),
         Slip::PathInAnyCase => {
             let lower = path.to_lowercase();
@@ -148,7 +155,7 @@ fn loosely(path: &str, slip: Slip) -> Option<Route> {
     Some(Route { comm_type, session_id })
 }
 
-fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> String {
     let mut parts = text.split('%');
     let mut bytes = parts.next().unwrap().as_bytes().to_vec();
     for part in parts {

@@ -45,6 +45,20 @@ pub fn misread(case: &Case, request: LinkRequest<'static>, slip: Slip) -> LinkRe
     match slip {
         Slip::QueryStandsOverTheBody => query().iter().for_each(|(field, text)| set(&mut request, field, text)),
         Slip::QueryFillsWhatTheBodyLacks => fill(&mut request, &query()),
+        Slip::QueryByIndexFillsWhatTheBodyLacks => {
+            let inner = |name: &str| Some(name.strip_prefix("end_user[")?.strip_suffix(']')?.to_owned());
+            let named = query().into_iter().filter_map(|(name, text)| Some((inner(&name)?, text)));
+            fill(&mut request, &named.collect::<Vec<_>>());
+        }
+        Slip::FromIsTheEmail => {
+            let from = header(case, "from").map(|from| ("email".to_owned(), from.to_owned()));
+            fill(&mut request, &from.into_iter().collect::<Vec<_>>());
+        }
+        Slip::OtherNamesOfTheIdentifierTaken => fill_by_other_names(&mut request, case, &[("user_id", "identifier")]),
+        Slip::OtherNamesOfOptionalFieldsTaken => {
+            let names = [("full_name", "name"), ("mail", "email"), ("phone_number", "phone")];
+            fill_by_other_names(&mut request, case, &names);
+        }
         Slip::CookieFillsWhatTheBodyLacks => {
             fill(&mut request, &pairs(header(case, "cookie").unwrap_or_default(), ';'));
         }
@@ -68,6 +82,13 @@ fn fill_from(request: &mut LinkRequest<'static>, case: &Case, key: &str) {
     let body: Value = serde_json::from_slice(&case.body).unwrap_or_default();
     let inner = body[key].as_object().into_iter().flatten();
     let texts = inner.filter_map(|(field, value)| Some((field.clone(), value.as_str()?.to_owned())));
+    fill(request, &texts.collect::<Vec<_>>());
+}
+
+fn fill_by_other_names(request: &mut LinkRequest<'static>, case: &Case, names: &[(&str, &str)]) {
+    let body: Value = serde_json::from_slice(&case.body).unwrap_or_default();
+    let texts =
+        names.iter().filter_map(|(other, field)| Some(((*field).to_owned(), body[*other].as_str()?.to_owned())));
     fill(request, &texts.collect::<Vec<_>>());
 }
 
