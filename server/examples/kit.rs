@@ -24,8 +24,8 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use midsession::{AnySession, DuplicatePolicy};
 use midsession_server::{
-    App, ConditionalWrite, ConnectionLimits, Limits, ReadOutcome, Sessions, Sqlite, Store, StoreError, Tenant, Token,
-    Tokens, WriteOutcome, router, serve,
+    App, ConditionalWrite, ConnectionLimits, Limits, Log, ReadOutcome, Sessions, Sqlite, Store, StoreError, Tenant,
+    Token, Tokens, WriteOutcome, router, serve,
 };
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
@@ -35,6 +35,8 @@ use tower::ServiceExt;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    // `.ci/kit` looks for panics and failures in it.
+    let _log = Log::start();
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(token)) = (arguments.next(), arguments.next()) else {
         return Err("usage: kit sqlite://FILE TOKEN".into());
