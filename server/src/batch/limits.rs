@@ -7,7 +7,7 @@ pub struct Limits {
     /// session are always in the same shard. One shard is best for a store that writes one batch at a time. There are 1,024
     /// at most.
     pub shards: usize,
-    /// How many commands may wait in a shard, and beside them as many reads. Those beyond it are refused at once: see
+    /// How many commands may wait in a shard, and beside them as many reads. Those beyond it are refused: see
     /// [`Caller`](crate::Caller). As many may be put aside, since something else holds their session, or since what became of
     /// their write is not known.
     pub queue: usize,

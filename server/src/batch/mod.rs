@@ -26,7 +26,7 @@ use midsession::{AnySession, DuplicatePolicy};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 pub use self::caller::Caller;
 use self::caller::Share;
@@ -43,6 +43,8 @@ use crate::store::{Origin, PROBE_ID, Store, StoreError};
 /// How many parts of a store are told apart, and how many shards there are in each at most.
 const PARTITIONS_MAX: usize = 256;
 const SHARDS_MAX: usize = 1024;
+/// How long who is refused is held back: half of the second that a client is told to wait.
+const REFUSAL: Duration = Duration::from_millis(500);
 /// What is beyond all calendars: thirty years.
 const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
 
@@ -61,7 +63,7 @@ type Hasher = BuildHasherDefault<DefaultHasher>;
 ///   it is as it was before, the command is decided again. Otherwise the answer is [`SubmitError::Unknown`].
 /// - A command whose session something else holds, or the fate of whose write is not known, is put aside, with all that is
 ///   asked of its session. The others go on.
-/// - Where the queue is full, each [`Caller`] has a share of it.
+/// - Where the queue is full, each [`Caller`] has a share of it. Who is refused is told so after half a second.
 /// - A command that was taken up is finished, whether or not anyone waits for its answer. If no one does, a line in the
 ///   log says what came of it.
 pub struct Sessions<S>(Arc<Inner<S>>);
@@ -122,9 +124,12 @@ impl<S: Store> Sessions<S> {
     /// As [`Sessions::submit`] has them.
     pub async fn submit_as(&self, caller: Caller, id: &str, command: Command) -> Result<Outcome, SubmitError> {
         let deadline = self.deadline();
-        let (task, waiter) = Task::new(id, Work::Command(command), caller.origin().clone(), deadline);
-        self.shard_of(id)?.submit(caller.share(), task)?;
-        waiter.until(deadline).await
+        let decided = async {
+            let (task, waiter) = Task::new(id, Work::Command(command), caller.origin().clone(), deadline);
+            self.shard_of(id)?.submit(caller.share(), task)?;
+            waiter.until(deadline).await
+        };
+        slowly_if_full(deadline, decided.await).await
     }
 
     /// What is stored under `id`. It waits behind other reads, and not behind commands.
@@ -142,9 +147,13 @@ impl<S: Store> Sessions<S> {
     /// # Errors
     /// As [`Sessions::read`] has them.
     pub async fn read_as(&self, caller: Caller, id: &str) -> Result<Option<AnySession>, SubmitError> {
-        let (look, looker) = Look::new(id, self.deadline());
-        self.shard_of(id)?.look(caller.share(), look)?;
-        looker.wait().await
+        let deadline = self.deadline();
+        let found = async {
+            let (look, looker) = Look::new(id, deadline);
+            self.shard_of(id)?.look(caller.share(), look)?;
+            looker.wait().await
+        };
+        slowly_if_full(deadline, found.await).await
     }
 
     /// Whether links can be made: the record of [`PROBE_ID`] is written once more, on the way of every link. Each shard of its
@@ -232,6 +241,14 @@ impl<S: Store> Sessions<S> {
         };
         Ok(shards.started.entry(place).or_insert_with(start).clone())
     }
+}
+
+/// Who asks again at once, whatever it is told, would otherwise keep the processor from the others.
+async fn slowly_if_full<T>(deadline: Instant, answer: Result<T, SubmitError>) -> Result<T, SubmitError> {
+    if let Err(SubmitError::Full) = answer {
+        sleep_until(deadline.min(after(REFUSAL))).await;
+    }
+    answer
 }
 
 fn after(time: Duration) -> Instant {

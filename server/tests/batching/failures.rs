@@ -60,7 +60,7 @@ async fn a_decision_that_panics_fails_its_own_command_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_a_full_queue_commands_are_refused_at_once_and_the_others_are_answered() {
+async fn beyond_a_full_queue_commands_are_refused_after_half_a_second_and_the_others_are_answered() {
     let (store, sessions) = new(Limits { queue: 8, ..Limits::default() });
     store.fail([Fault::Slow(SECOND)]);
     let under_way = spawn(&sessions, "first", link("a"));
@@ -70,6 +70,9 @@ async fn beyond_a_full_queue_commands_are_refused_at_once_and_the_others_are_ans
         let sessions = sessions.clone();
         links.spawn(async move { (Instant::now(), sessions.submit(&number.to_string(), link("a")).await) });
     }
+    settle().await;
+    assert!(links.try_join_next().is_none(), "none is told at once");
+    sleep(SECOND / 2).await;
     settle().await;
     let mut full = 0;
     while let Some(refused) = links.try_join_next() {

@@ -88,6 +88,29 @@ async fn a_caller_who_fills_the_queue_is_refused_and_a_polite_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_refused_and_asks_again_at_once_asks_twice_a_second() {
+    let (store, sessions) = new(Limits { queue: 1, request_timeout: SECOND * 100, ..Limits::default() });
+    store.read_weakly_as([]);
+    store.slow_reads(SECOND * 40);
+    store.fail([Fault::Slow(SECOND * 40)]);
+    let mut looks = Looks::new();
+    for id in ["first", "chat"] {
+        tokio::spawn({
+            let sessions = sessions.clone();
+            async move { sessions.submit(id, link("a")).await }
+        });
+        look(&mut looks, &sessions, Caller::default(), id);
+        settle().await;
+    }
+    let started = Instant::now();
+    for asked in 1..=10 {
+        assert!(matches!(sessions.submit("1", link("a")).await, Err(SubmitError::Full)));
+        assert!(matches!(sessions.read("1").await, Err(SubmitError::Full)));
+        assert_eq!(started.elapsed(), SECOND * asked);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_read_that_no_one_waits_for_any_more_is_not_made() {
     let (store, sessions) = new(Limits::default());
     store.slow_reads(SECOND);
