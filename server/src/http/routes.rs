@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::StatusCode;
-use axum::http::header::ALLOW;
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use tower::util::MapResponseLayer;
@@ -31,16 +29,7 @@ pub fn router<S: Store>(app: App<S>) -> Router {
     let panics =
         (MapResponseLayer::new(|response: Response<_>| response.map(Body::new)), CatchPanicLayer::custom(panicked));
     // In one layer, from the outermost to the innermost: each layer of axum costs a request several allocations.
-    let router = router.fallback(async || Reply::NOT_FOUND).layer((LogLayer, MetricsLayer, StrictLayer, token, panics));
-    Router::new().fallback_service(router).layer(MapResponseLayer::new(without_allow))
-}
-
-/// axum names the methods of a path in whatever is answered to another method: who shows no token is not told them.
-fn without_allow(mut response: Response) -> Response {
-    if response.status() != StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().remove(ALLOW);
-    }
-    response
+    router.fallback(async || Reply::NOT_FOUND).layer((LogLayer, MetricsLayer, StrictLayer, token, panics))
 }
 
 /// The contract's route, and those that show, end and erase a session: without a login, a log, or a fallback, for a router of

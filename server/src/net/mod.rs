@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
+use axum::http::header::{ALLOW, CONNECTION};
+use axum::http::{HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -227,11 +227,15 @@ async fn handle(
         response
     });
     let mut response = handled.await;
-    // Asked once more: it may have begun meanwhile.
-    if (*stage.borrow() != Stage::Serving || last.is_some())
-        && let Ok(response) = &mut response
-    {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(response) = &mut response {
+        // axum names the methods of a path in whatever is answered to another method: who shows no token is not told them.
+        if response.status() != StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().remove(ALLOW);
+        }
+        // Asked once more: it may have begun meanwhile.
+        if *stage.borrow() != Stage::Serving || last.is_some() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
     }
     phase.answered();
     response
