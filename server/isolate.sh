@@ -156,7 +156,9 @@ def postgres(work):
     url = f"postgres://midsession@127.0.0.1:{number}/postgres"
     try:
         server = Server(url, work)
-        sessions = server.start(100)
+        # While a transaction holds a row, PostgreSQL keeps every version of all rows. With few sessions, that alone would
+        # slow the links down, more with each second.
+        sessions = server.start(3000)
         held = sessions.pop()
         yield server, sessions, held, url
         server.stop()

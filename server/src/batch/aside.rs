@@ -2,12 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::command::SubmitError;
 use super::task::Task;
+
+/// How long what must wait is put aside at first.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often the pause is doubled: 400 ms is the longest.
+const DOUBLED_MOST: u32 = 3;
 
 /// What a shard has put aside. Its other commands go on.
 ///
@@ -55,8 +61,26 @@ impl Aside {
         None
     }
 
-    /// Puts tasks aside, before those of the same session that joined meanwhile.
-    pub(super) fn put(&self, tasks: Vec<Task>, due: Instant) {
+    /// Puts tasks aside for a while, before those of the same session that joined meanwhile.
+    ///
+    /// A session waits longer each time that a write of it ends in an unknown fate: such a write may have cost the database
+    /// a connection, and every other write of its batch a look-up.
+    pub(super) fn put(&self, tasks: Vec<Task>) {
+        let now = Instant::now();
+        self.put_until(tasks, |task| {
+            let doubled = task.attempts.len().saturating_sub(1).try_into().unwrap_or(u32::MAX);
+            now + PAUSE * 2_u32.pow(DOUBLED_MOST.min(doubled))
+        });
+    }
+
+    /// The same without a pause.
+    pub(super) fn put_at_once(&self, tasks: Vec<Task>) {
+        let now = Instant::now();
+        self.put_until(tasks, |_| now);
+    }
+
+    /// A session is due with the last of its tasks.
+    fn put_until(&self, tasks: Vec<Task>, due: impl Fn(&Task) -> Instant) {
         if tasks.is_empty() {
             return;
         }
@@ -67,9 +91,10 @@ impl Aside {
             sessions.entry(task.id.clone()).or_default().push(task);
         }
         for (id, tasks) in sessions {
+            let due = tasks.iter().map(&due).max();
             let joined = state.sessions.remove(&id).map(|waiting| waiting.tasks);
             let tasks = tasks.into_iter().chain(joined.into_iter().flatten()).collect();
-            state.sessions.insert(id, Waiting { due: Some(due), tasks });
+            state.sessions.insert(id, Waiting { due, tasks });
         }
         drop(state);
         self.changed.notify_waiters();

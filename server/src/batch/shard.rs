@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::aside::Aside;
 use super::caller::Share;
@@ -23,8 +23,8 @@ use super::task::Task;
 use crate::metrics::{BATCH_SIZE, QUEUE_LENGTH};
 use crate::store::Store;
 
-/// How long what must wait is put aside, and how long a loop rests that panicked.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long a loop rests that panicked.
+const REST: Duration = Duration::from_millis(50);
 
 /// What waits in a shard.
 pub(super) struct Shard {
@@ -83,7 +83,7 @@ impl Shard {
             let batch: Vec<Task> = again.into_iter().chain(new).filter_map(|task| self.aside.join(task)).collect();
             metrics::histogram!(BATCH_SIZE).record(count(batch.len()));
             let carryover = batches.round(batch).await;
-            self.aside.put(carryover.aside, Instant::now() + PAUSE);
+            self.aside.put(carryover.aside);
             again = carryover.again;
         }
     }
@@ -94,9 +94,8 @@ impl Shard {
         self.aside.release();
         while let Some(batch) = self.aside.due(batches.limits.batch).await {
             let Carryover { again, aside } = batches.round(batch).await;
-            let now = Instant::now();
-            self.aside.put(again, now);
-            self.aside.put(aside, now + PAUSE);
+            self.aside.put_at_once(again);
+            self.aside.put(aside);
             self.aside.release();
         }
     }
@@ -129,6 +128,6 @@ async fn supervised<F: Future<Output = ()>>(start: impl Fn() -> F) {
             return;
         }
         tracing::error!("a shard panicked, which is a bug: it is started again");
-        sleep(PAUSE).await;
+        sleep(REST).await;
     }
 }

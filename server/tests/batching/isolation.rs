@@ -45,6 +45,16 @@ async fn a_write_of_unknown_fate_does_not_slow_its_shard() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_whose_fate_stays_unknown_is_tried_ever_more_rarely() {
+    let (store, sessions) = new(Limits::default());
+    store.fail(vec![Fault::LosesTrackOf("chat".to_owned()); 200]);
+    let error = sessions.submit("chat", link("a")).await.unwrap_err();
+    assert!(matches!(error, SubmitError::Unknown(_)), "{error}");
+    // After 50, 100 and 200 ms, then every 400 ms of its 5 s.
+    assert_eq!(store.batches().len(), 4 + (5000 - 350) / 400);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_asked_of_a_session_that_is_put_aside_waits_with_it_and_its_fate_can_be_told() {
     let (store, sessions) = new(Limits::default());
     store.fail([Fault::Forgets]);
