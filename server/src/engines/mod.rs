@@ -10,6 +10,8 @@ pub mod postgres;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod tls;
 
 /// How the URL of a database begins that one of them takes, in words.
 #[cfg(feature = "cli")]

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Pipeline, RedisConnectionInfo, Value};
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::error::RedisOpenError;
 use super::url::{Address, Tls};
+use crate::engines::tls::{NoRoots, certificates, roots};
 
 /// Why a node could not be asked, in words without any data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,33 +115,21 @@ fn connector(files: &Tls) -> Result<TlsConnector, RedisOpenError> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| RedisOpenError::Tls(error.to_string()))?;
-    let found = match &files.roots {
-        Some(file) => certificates(file, "cacert")?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    let mut roots = RootCertStore::empty();
-    if roots.add_parsable_certificates(found).0 == 0 {
-        return Err(RedisOpenError::Tls("there is no root certificate to trust".into()));
-    }
+    let roots = roots(files.roots.as_deref()).map_err(|error| match error {
+        NoRoots::Unreadable => RedisOpenError::File("cacert"),
+        NoRoots::Empty => RedisOpenError::Tls("there is no root certificate to trust".into()),
+    })?;
     let builder = builder.with_root_certificates(roots);
     let config = match (&files.certificate, &files.key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(certificate), Some(key)) => {
             let key = PrivateKeyDer::from_pem_file(key).map_err(|_| RedisOpenError::File("key"))?;
-            let chain = certificates(certificate, "cert")?;
+            let chain = certificates(certificate).map_err(|_| RedisOpenError::File("cert"))?;
             builder.with_client_auth_cert(chain, key).map_err(|error| RedisOpenError::Tls(error.to_string()))?
         }
         _ => return Err(RedisOpenError::Tls("the parameters cert and key go together".into())),
     };
     Ok(TlsConnector::from(Arc::new(config)))
-}
-
-fn certificates(
-    file: &std::path::Path,
-    parameter: &'static str,
-) -> Result<Vec<CertificateDer<'static>>, RedisOpenError> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    read.map_err(|_| RedisOpenError::File(parameter))
 }
 
 /// A connection, for one asker at a time: what `WAIT` says is of the writes of its own connection alone.
