@@ -2,12 +2,15 @@
 # What the audit costs: accepted links a second with and without --audit, in turns in one run, and the time on the processor of
 # the server and its database for each link, which other work on the machine blurs less. Each engine has two servers, on two
 # databases. Prints each round, then the medians and their ratios.
-#   ENGINES="sqlite postgres" CLIENTS="16 64" SECONDS_EACH=3 ROUNDS=5 PROFILE=dist server/audit.sh
+# The sessions are linked in the order of their start, as real ones are: their ids are in that order, too, and so lie together
+# in an index. ORDER=random picks them at random, which is the worst case: each row of the audit then has a page of its own.
+#   ENGINES="sqlite postgres" CLIENTS="16 64" SECONDS_EACH=3 ROUNDS=5 PROFILE=dist ORDER=started server/audit.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 engines=${ENGINES:-sqlite postgres} all_clients=${CLIENTS:-16 64} seconds=${SECONDS_EACH:-3} rounds=${ROUNDS:-5}
 profile=${PROFILE:-dist} token=load-token-of-sixteen
+export ORDER=${ORDER:-started}
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/${profile/#dev/debug}
 cargo build --locked --quiet --profile "$profile" -p midsession-server --bins --example load

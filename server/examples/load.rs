@@ -5,12 +5,15 @@
 //! load sqlite FILE SECONDS
 //! ```
 //!
-//! Both change sessions `load-1` to `load-10000`, or as many as the variable `SESSIONS` says, picked at random, and print
+//! Both change sessions `load-1` to `load-10000`, or as many as the variable `SESSIONS` says, picked at random. With
+//! `ORDER=started`, `http` links one after the other, as sessions are linked that were started one after the other. Both print
 //! one line: accepted links a second, then the latency's median, 95th and 99th percentile and greatest, in milliseconds. A
 //! client that is told to come again later does so. If there were any, two more figures follow: how often that was a
 //! second, and the greatest time until it was said.
 
 use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -53,8 +56,11 @@ struct Seen {
 
 async fn http(address: &str, token: &str, clients: u64, sessions: u64, end: Instant) -> Outcome<Seen> {
     let mut running = JoinSet::new();
+    let started = std::env::var("ORDER").is_ok_and(|order| order == "started");
+    let next = started.then(|| Arc::new(AtomicU64::new(0)));
     for client in 0..clients {
-        running.spawn(link_until(end, address.to_owned(), token.to_owned(), sessions, client));
+        let pick = Pick { sessions, next: next.clone(), random: Random(client) };
+        running.spawn(link_until(end, address.to_owned(), token.to_owned(), pick));
     }
     let mut all = Seen::default();
     for client in running.join_all().await {
@@ -65,18 +71,35 @@ async fn http(address: &str, token: &str, clients: u64, sessions: u64, end: Inst
     Ok(all)
 }
 
+/// Which session is linked next.
+struct Pick {
+    sessions: u64,
+    /// All clients take the next from here; None: at random.
+    next: Option<Arc<AtomicU64>>,
+    random: Random,
+}
+
+impl Pick {
+    fn session(&mut self) -> u64 {
+        let next = self.next.as_ref().map(|next| next.fetch_add(1, Ordering::Relaxed));
+        next.unwrap_or_else(|| self.random.next()) % self.sessions + 1
+    }
+}
+
 /// As bare as a client can be, so that the two cores go to the server and its database.
-async fn link_until(end: Instant, address: String, token: String, sessions: u64, seed: u64) -> Outcome<Seen> {
+async fn link_until(end: Instant, address: String, token: String, mut pick: Pick) -> Outcome<Seen> {
     let mut stream = TcpStream::connect(&address).await?;
     stream.set_nodelay(true)?;
-    let (mut random, mut answers, mut reply) = (Random(seed), Seen::default(), [0; 1024]);
+    let (mut answers, mut reply) = (Seen::default(), [0; 1024]);
     while Instant::now() < end {
-        let body =
-            format!(r#"{{"identifier":"person-{}","name":"John Doe","email":"johndoe@example.com"}}"#, random.next());
+        let body = format!(
+            r#"{{"identifier":"person-{}","name":"John Doe","email":"johndoe@example.com"}}"#,
+            pick.random.next()
+        );
         let request = format!(
             "POST /apps/api/v1/chats/load-{}/end_user HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            random.next() % sessions + 1,
+            pick.session(),
             body.len()
         );
         let started = Instant::now();
