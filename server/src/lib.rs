@@ -1,31 +1,55 @@
-//! The endpoint of [`midsession`], ready to run: its decision in HTTP, over any [`Store`].
+//! The endpoint of [`midsession`], ready to run: an HTTP server that links a session, a call or a chat, to the end user who has
+//! signed in. The crate [`midsession`] decides what a request does to a session. This one carries the request to it, over
+//! any [`Store`], and the answer back.
 //!
 //! ```text
 //! socket ─▶ HTTP: layers ─▶ route ─▶ shard ─▶ batch: read · decide · write ─▶ answer
 //!                                      └─ Store: SQLite │ PostgreSQL │ Redis Cluster │ yours
 //! ```
 //!
-//! # The rooms
+//! # The modules
 //!
-//! In the order of a link's way through them. Each imports only rooms that stand below it, and `store` imports none.
+//! In the order in which a request passes them. A module imports only modules of its own row and of those below.
 //!
-//! | room | what is in it |
+//! | module | what is in it |
 //! |---|---|
-//! | `main`, `config`, `log`, `exporter`, `health_check` | the binary: its flags, its log, its metrics in Prometheus' form, a client that asks how it is |
-//! | `net` | the socket: which connections are let in, how long a client may take, the stop |
-//! | `http` | a request until it is a command, and the reply: the `layers` before all `routes`, their `paths`, `handlers` with what they `extract` and who is the `requester`, the tokens in `auth` and `token_file`, each answer in `reply`, the API's description in `schema` and `openapi`, its page in `docs`, the probe in `health` |
-//! | `batch` | a command until it is answered: its queue and `task`, the `round` of a shard, its `reads`, what it `decide`s, what it leaves for the next (`carryover`), and what became of a write of unknown fate (`attempt`). No HTTP, no database |
-//! | `engines` | the stores: `sqlite`, `postgres`, `redis`, and the rows of their `audit` |
-//! | `retention` | the erasure in bulk, which needs a store that can list its ids |
-//! | `detach` | work that goes on when no one waits for it |
-//! | `tenant` | whose a session is, and how its id says so |
-//! | `stopping` | what a request is told while the server is stopping |
-//! | `metrics` | the names of what is counted |
+//! | `main`, `config`, `log`, `exporter`, `health_check` | the binary: its flags, how a line of the log is written, the metrics in Prometheus' form, a client that asks a running server whether it is healthy |
+//! | `net` | the socket: which connections are accepted (`limits`), how long a client may take (`limits`, `phase`, `timer`), how requests are told apart (`framing`), the shutdown. There is no TLS here: a proxy has it |
+//! | `http` | a request until it is a command, and its reply: see below |
+//! | `batch` | a command until it is answered, without HTTP and without a database: see below |
+//! | `engines` | the stores: `sqlite`, `postgres`, `redis`, each with the TLS to its database, and the rows of the `audit` (who changed which session) |
+//! | `retention` | what `purge` does: it erases the end users of ended sessions, on any store that can list its ids |
+//! | `detach` | work that is finished though its caller is gone |
+//! | `tenant` | which tenant a session belongs to, and how the stored id says so |
+//! | `stopping` | what a request is told during the shutdown |
+//! | `metrics` | the names of what is counted. Each is counted where it happens |
 //! | `store` | what a database must offer |
+//!
+//! `http`, in a request's order:
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `layers/` | what each request passes before a route: its line in the log, its metrics, its token, and the check of `ambiguity`, which refuses what a proxy may read in another way. A header on every reply goes into `reply` |
+//! | `routes`, `paths` | which handler serves which path |
+//! | `handlers`, `extract`, `requester` | a route's work; the parts of a request that it takes; the name and the tenant of who asks |
+//! | `auth`, `token_file` | the tokens, and the file that they are read from |
+//! | `reply` | every reply: its status, its body and its headers |
+//! | `schema`, `openapi`, `docs` | the shapes of the bodies; the description of the API that is made of them; the page that shows it |
+//! | `health`, `id` | the probe of the store; the ids that the server makes |
+//!
+//! `batch`, in a command's order:
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `command`, `caller`, `limits` | what is asked of a session, and what is answered; whose share of the queue it takes; the bounds |
+//! | `queue`, `task`, `shard` | what waits; one command that waits, with its reply; a shard, which takes its queue batch by batch |
+//! | `round` | one batch: read (`reads`, `call`), decided (`decide`), written and answered |
+//! | `carryover`, `attempt`, `aside` | what a round leaves for the next; what became of a write of unknown fate; the sessions that must wait, each by itself |
+//! | `show` | the reads of `GET`, apart from the links |
 //!
 //! [`router`] routes a request to a handler. The handler gives [`Sessions`] a command and waits for what is decided.
 //! `Sessions` reads from a [`Store`] and writes to it, and [`midsession::apply_link`] decides in between. The reply is the
-//! crate's answer, byte for byte.
+//! answer of `midsession`, byte for byte.
 //!
 //! # In parts
 //!
