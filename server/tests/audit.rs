@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use midsession::{CommType, DuplicatePolicy, LinkChange, LinkRequest, Session};
 use midsession_server::{
-    Audit, Caller, Change, Command, ConditionalWrite, Limits, Origin, Postgres, PostgresOptions, SessionChange,
-    Sessions, Sqlite, Store, WriteOutcome,
+    Audit, Caller, Change, Command, ConditionalWrite, Limits, Origin, Postgres, PostgresOptions, Purgeable,
+    SessionChange, Sessions, Sqlite, Store, WriteOutcome,
 };
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -16,16 +16,21 @@ use tokio::time::{Instant, sleep};
 
 use crate::faults::Load;
 use crate::harness::{Server, Site, TOKEN, command, send};
-use crate::postgres_harness::{Cluster, link, start};
+use crate::postgres_harness::{Bouncer, Cluster, link, start};
 
 /// A row of the audit, without its session and its time.
 type Row = (i64, String, Option<String>, Option<String>);
 
 /// With `--audit`, and a token that has a name.
 fn audited(site: &Site, interval: &str) -> Server {
+    audited_at(site, &site.url(), interval)
+}
+
+/// By another way to the same database.
+fn audited_at(site: &Site, url: &str, interval: &str) -> Server {
     let mut start = command();
     let token = format!("crm-sync:{TOKEN}");
-    start.args(["--listen", "127.0.0.1:0", "--token", &token, "--database-url", &site.url()]);
+    start.args(["--listen", "127.0.0.1:0", "--token", &token, "--database-url", url]);
     start.args(["--interval", interval, "--audit"]);
     Server::spawn(start, &site.folder.path().join("log"))
 }
@@ -84,18 +89,33 @@ async fn ask(server: &Server, method: &str, path: &str, body: &str) -> (u16, Str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_accepted_link_end_and_erasure_has_its_row_and_what_is_refused_has_none_on_sqlite() {
-    each_accepted_link_end_and_erasure_has_its_row(Site::sqlite()).await;
+    let site = Site::sqlite();
+    each_accepted_link_end_and_erasure_has_its_row(&site, &audited(&site, "30s")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_accepted_link_end_and_erasure_has_its_row_and_what_is_refused_has_none_on_postgres() {
     if let Some(site) = Site::postgres() {
-        each_accepted_link_end_and_erasure_has_its_row(site).await;
+        each_accepted_link_end_and_erasure_has_its_row(&site, &audited(&site, "30s")).await;
     }
 }
 
-async fn each_accepted_link_end_and_erasure_has_its_row(site: Site) {
-    let server = audited(&site, "30s");
+/// One that refuses the settings of a connection, and one that drops them.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_accepted_link_end_and_erasure_has_its_row_through_pgbouncer_in_transaction_mode() {
+    for settings in ["default_pool_size = 4", "default_pool_size = 4\nignore_startup_parameters = options"] {
+        let Some(site) = Site::postgres() else { return };
+        let Some(bouncer) = Bouncer::start(site.cluster.as_ref().unwrap().port, settings) else { return };
+        let server = audited_at(&site, &bouncer.url(), "30s");
+        each_accepted_link_end_and_erasure_has_its_row(&site, &server).await;
+        let store = postgres(&bouncer.url()).await;
+        a_row_of_each_change_of_a_write(&site, &store).await;
+        let purged = store.purge_audit(OffsetDateTime::now_utc(), 4).await.unwrap();
+        assert_eq!((purged, site.row_count().await), (Some(4), 5), "the oldest go first");
+    }
+}
+
+async fn each_accepted_link_end_and_erasure_has_its_row(site: &Site, server: &Server) {
     let client = server.client();
     let id = client.start_chat().await;
     let (chat, end, link) = (format!("chats/{id}"), format!("chats/{id}/end"), format!("chats/{id}/end_user"));
@@ -115,7 +135,7 @@ async fn each_accepted_link_end_and_erasure_has_its_row(site: Site) {
         ("DELETE", &link, 204, Some("erased")),
         ("DELETE", &link, 204, None),
     ] {
-        let (answered, request_id) = ask(&server, method, path, if method == "POST" { body } else { "" }).await;
+        let (answered, request_id) = ask(server, method, path, if method == "POST" { body } else { "" }).await;
         assert_eq!(answered, status, "{method} {path}");
         let row = |change: &str| {
             let revision = i64::try_from(expected.len()).unwrap() + 1;
@@ -316,7 +336,7 @@ const FIRST: SessionChange = SessionChange::Linked(LinkChange::First);
 const RELINKED: SessionChange = SessionChange::Linked(LinkChange::Relinked);
 
 async fn a_row_of_each_change_of_a_write(site: &Site, store: &impl Store) {
-    let started = SessionChange::Started;
+    let (started, before) = (SessionChange::Started, site.row_count().await);
     let writes = [
         with(start("one"), &[(started, 0)]),
         with(start("late"), &[(started, 0)]),
@@ -335,7 +355,7 @@ async fn a_row_of_each_change_of_a_write(site: &Site, store: &impl Store) {
     let (applied, conflict) = (WriteOutcome::Applied, WriteOutcome::Conflict);
     assert_eq!(store.write(&writes).await.unwrap(), [applied, conflict, conflict, conflict]);
     assert_eq!(site.rows("one").await, [row(1, "first"), row(2, "relinked"), row(3, "ended")]);
-    assert_eq!(site.row_count().await, 4, "those that lost have no row");
+    assert_eq!(site.row_count().await, before + 4, "those that lost have no row");
 }
 
 fn linked() -> Session<midsession::Active> {

@@ -326,7 +326,7 @@ impl Audit<'_> {
 pub struct Cluster {
     programs: PathBuf,
     folder: TempDir,
-    port: u16,
+    pub port: u16,
 }
 
 impl Cluster {
