@@ -1,6 +1,8 @@
 //! The audit's tables: how they are made, who may write them, and how long rows are kept.
 
+use std::collections::BTreeSet;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use midsession_server::{Audit, Postgres, PostgresOptions, Store, WriteOutcome};
 use serde_json::json;
@@ -114,6 +116,30 @@ async fn there_is_an_audit_only_where_it_is_asked_for(site: Site) {
     let flags = ["--listen", "127.0.0.1:0", "--token", TOKEN, "--audit"];
     let said = String::from_utf8(run(&site, &flags).stderr).unwrap();
     assert!(said.contains("its schema is newer than this server"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_waits_for_its_database_warns_of_the_gap_once() {
+    let Some(site) = Site::postgres() else { return };
+    assert_eq!(printed(&run(&site, &["migrate", "--audit"])), "");
+    let cluster = site.cluster.as_ref().unwrap();
+    let (holder, watcher) = (cluster.connect().await, cluster.connect().await);
+    // The tables can be read meanwhile, and the start's own write waits.
+    holder.batch_execute("BEGIN; LOCK TABLE sessions IN EXCLUSIVE MODE").await.unwrap();
+    let held = tokio::spawn(async move {
+        let (mut attempts, started) = (BTreeSet::new(), Instant::now());
+        let waiting = "SELECT query_start::text FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        while attempts.len() < 3 && started.elapsed() < Duration::from_secs(20) {
+            let rows = watcher.query(waiting, &[]).await.unwrap();
+            attempts.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        holder.batch_execute("COMMIT").await.unwrap();
+        attempts.len()
+    });
+    let server = site.server("0s");
+    assert_eq!(held.await.unwrap(), 3, "the start made an attempt and others");
+    assert_eq!(server.log().matches(GAP).count(), 1, "{}", server.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

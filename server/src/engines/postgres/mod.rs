@@ -31,7 +31,7 @@ use self::schema::SESSIONS;
 use self::url::Url;
 use self::write::{Kind, Revisions, Rows, Written};
 use crate::detach::blocking;
-use crate::engines::audit::Audit;
+use crate::engines::audit::{Audit, warn_of_gap};
 use crate::retention::{EndedSession, Purgeable};
 use crate::store::{ConditionalWrite, ReadOutcome, Store, StoreError, WriteOutcome};
 
@@ -132,12 +132,16 @@ impl Postgres {
             let ready = inner.writes.run(|connection| async move {
                 schema::prepare(&connection, &SESSIONS).await?;
                 schema::inspect(&connection).await?;
-                let audit = schema::prepare_audit(&connection, audit).await?;
-                schema::prove(&connection).await.map(|()| audit)
+                let has_audit = schema::prepare_audit(&connection, audit).await?;
+                schema::prove(&connection).await.map(|()| has_audit)
             });
             let failure = match timeout_at(deadline, ready).await {
-                Ok(Ok(audit)) => {
-                    inner.audit = audit;
+                Ok(Ok(has_audit)) => {
+                    inner.audit = has_audit && audit != Audit::Off;
+                    // Not before: a start that waits comes here again and again.
+                    if has_audit && !inner.audit {
+                        warn_of_gap();
+                    }
                     return Ok(Self(Arc::new(inner)));
                 }
                 Ok(Err(Failure::Unfit(error))) => return Err(error),

@@ -8,7 +8,7 @@ use super::connection::{Connection, Parameter, Sql};
 use super::error::PostgresOpenError;
 use super::failure::Failure;
 use super::write::patience;
-use crate::engines::audit::{Audit, warn_of_gap};
+use crate::engines::audit::Audit;
 use crate::store::PROBE_ID;
 
 /// Some tables, and the versions that they went through.
@@ -120,22 +120,17 @@ async fn migrate(connection: &Connection, schema: &Schema) -> Result<(), Failure
     Ok(())
 }
 
-/// Makes the audit's table if it is asked for, and answers whether an audit is written.
+/// Makes the audit's table if it is asked for, and answers whether there is one.
 pub(super) async fn prepare_audit(connection: &Connection, audit: Audit) -> Result<bool, Failure> {
     let is_there = is_there(connection, &AUDIT).await?;
-    match audit {
-        Audit::Off if is_there => warn_of_gap(),
-        Audit::Off => {}
-        Audit::IfThere if !is_there => {}
-        Audit::IfThere | Audit::On => {
-            prepare(connection, &AUDIT).await?;
-            if !one(connection, AUDIT_RIGHT).await? {
-                return Err(PostgresOpenError::Right("INSERT", "midsession_audit").into());
-            }
-            return Ok(true);
+    if audit == Audit::On || (audit == Audit::IfThere && is_there) {
+        prepare(connection, &AUDIT).await?;
+        if !one(connection, AUDIT_RIGHT).await? {
+            return Err(PostgresOpenError::Right("INSERT", "midsession_audit").into());
         }
+        return Ok(true);
     }
-    Ok(false)
+    Ok(is_there)
 }
 
 /// Refuses tables that this user cannot use, or that would mix sessions up; warns of those that may lose them.
