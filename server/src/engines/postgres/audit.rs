@@ -20,7 +20,9 @@ macro_rules! kept {
 }
 pub(super) use kept;
 
-/// In batches, since a statement has its time. By the index of time.
+/// In batches, since a statement has its time. By the index of time, which is a B-tree: the space of deleted rows is used for new
+/// ones, and a BRIN index then takes each of these places for as old as the oldest row that it ever had. Each batch would read
+/// them all.
 const DELETE: Sql = Sql {
     at: 10,
     text: "DELETE FROM midsession_audit WHERE ctid = ANY (ARRAY( \
