@@ -24,7 +24,7 @@ pub(crate) fn acceptable(field: EndUserField, length: usize, characters: &[char]
     match field {
         EndUserField::Email => address(length, raw),
         EndUserField::Phone => {
-            // A digit of any script will do.
+            // A numeric character of any script will do.
             let digit = if characters.iter().all(char::is_ascii) { '7' } else { '٧' };
             core::iter::once(digit).chain(raw).take(length).collect()
         }

@@ -128,7 +128,7 @@ fn email() -> Schema {
 }
 
 fn phone() -> Schema {
-    let rule = "With at least one digit of any script";
+    let rule = "With at least one numeric character of any script";
     optional(with_format(limits::PHONE_MAX_CHARS, "phone").description(Some(rule)))
 }
 
