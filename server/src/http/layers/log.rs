@@ -1,8 +1,6 @@
 //! One line a request.
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +9,7 @@ use time::OffsetDateTime;
 use tower::Layer;
 use uuid::Uuid;
 
-use super::route::{client, method, route};
+use super::route::RequestInfo;
 use super::service::{Layered, Middleware};
 use crate::http::id::{RequestId, is_session_id, new_request_id};
 use crate::http::reply::LogOutcome;
@@ -37,12 +35,9 @@ impl<S> Layer<S> for LogLayer {
 
 /// What a line has of the request.
 pub struct Line {
-    started: Instant,
     id: Arc<str>,
     trace_id: Option<String>,
-    client: Option<Arc<str>>,
-    method: &'static str,
-    route: Cow<'static, str>,
+    info: RequestInfo,
 }
 
 impl Middleware for LogLayer {
@@ -52,25 +47,18 @@ impl Middleware for LogLayer {
         let id = request_id(request.headers()).unwrap_or_else(|| new_request_id(OffsetDateTime::now_utc()));
         let id: Arc<str> = id.into();
         request.extensions_mut().insert(RequestId(id.clone()));
-        Ok(Line {
-            started: Instant::now(),
-            id,
-            trace_id: trace_id(request.headers()),
-            client: client(request.extensions()),
-            method: method(request),
-            route: route(request),
-        })
+        Ok(Line { id, trace_id: trace_id(request.headers()), info: RequestInfo::of(request) })
     }
 
-    fn response(Line { started, id, trace_id, client: earlier, method, route }: Line, response: &mut Response) {
+    fn response(Line { id, trace_id, info }: Line, response: &mut Response) {
         let status = response.status().as_u16();
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(info.started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let (outcome, cause) = match response.extensions().get() {
             Some(LogOutcome { kind, cause }) => (*kind, cause.as_deref()),
             None => ("none", None),
         };
-        let client = client(response.extensions()).or(earlier);
-        let (request_id, client, route) = (&*id, client.as_deref(), &*route);
+        let client = info.client(response);
+        let (request_id, client, method, route) = (&*id, client.as_deref(), info.method, &*info.route);
         tracing::info!(request_id, trace_id, client, method, route, status, outcome, cause, micros, "request");
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(REQUEST_ID, id);

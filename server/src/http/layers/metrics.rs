@@ -1,15 +1,11 @@
 //! Counts requests, and measures how long they take.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-use std::time::Instant;
-
 use axum::extract::Request;
 use axum::response::Response;
 use metrics::Label;
 use tower::Layer;
 
-use super::route::{client, method, route};
+use super::route::RequestInfo;
 use super::service::{Layered, Middleware};
 use crate::http::reply::LogOutcome;
 use crate::metrics::{REQUEST_SECONDS, REQUESTS};
@@ -26,26 +22,18 @@ impl<S> Layer<S> for MetricsLayer {
     }
 }
 
-/// What is counted of a request.
-pub struct Measured {
-    started: Instant,
-    client: Option<Arc<str>>,
-    method: &'static str,
-    route: Cow<'static, str>,
-}
-
 impl Middleware for MetricsLayer {
-    type Seen = Measured;
+    type Seen = RequestInfo;
 
-    fn request(&self, request: &mut Request) -> Result<Measured, Box<Response>> {
-        let client = client(request.extensions());
-        Ok(Measured { started: Instant::now(), client, method: method(request), route: route(request) })
+    fn request(&self, request: &mut Request) -> Result<RequestInfo, Box<Response>> {
+        Ok(RequestInfo::of(request))
     }
 
-    fn response(Measured { started, client: earlier, method, route }: Measured, response: &mut Response) {
+    fn response(info: RequestInfo, response: &mut Response) {
         let outcome = response.extensions().get().map_or("none", |LogOutcome { kind, .. }| *kind);
+        let client = info.client(response);
+        let RequestInfo { started, method, route, .. } = info;
         metrics::histogram!(REQUEST_SECONDS, "route" => route.clone()).record(started.elapsed());
-        let client = client(response.extensions()).or(earlier);
         let mut labels = Vec::with_capacity(5);
         labels.push(Label::new("route", route));
         labels.push(Label::new("method", method));
