@@ -74,8 +74,8 @@ impl Log {
     }
 }
 
-/// Its thread flushes it when no line waits, and rests before it looks for more: to be woken for each line costs a request
-/// more than the line itself.
+/// Its thread flushes it when no line waits, and rests before it looks for more. Under load most lines come while it rests, so
+/// that their requests need not wake it.
 struct Paced<W>(W);
 
 impl<W: Write> Write for Paced<W> {

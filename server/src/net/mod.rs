@@ -54,7 +54,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// A request is handled in a task of its own. So it is finished, and its line is written to the log, whether or not its
 /// client waits for the answer. A client that closes its sending half is answered.
 ///
-/// `axum::serve` would do, but for clients that take forever, or too much.
+/// `axum::serve` knows none of [`ConnectionLimits`], and sets no option of hyper's: neither the largest head nor what becomes
+/// of a client that closes its sending half.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
