@@ -35,6 +35,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// How long the database may take over each of the last two parts of a stop.
 const STOP_TIME: Duration = Duration::from_millis(2500);
 
+/// Why a purge is refused.
+const NO_AUDIT: &str = "--audit-before: the database has no audit";
+
 /// How long the database may take over a probe, and the pause between two of them.
 const PROBE_TIME: Duration = Duration::from_secs(2);
 const PROBE_PAUSE: Duration = Duration::from_secs(5);
@@ -175,12 +178,16 @@ async fn run_purge<S: Purgeable>(
     let ended_before = ended_before.map(|ago| long_ago(ago, "--ended-before")).transpose()?;
     let audit_before = audit_before.map(|ago| long_ago(ago, "--audit-before")).transpose()?;
     let purged = async {
+        // Before anything is erased. It deletes nothing.
+        if let Some(before) = audit_before {
+            store.purge_audit(before, 0).await?.ok_or(NO_AUDIT)?;
+        }
         if let Some(before) = ended_before {
             let EraseReport { erased, skipped } = purge(store, before).await?;
             writeln!(std::io::stdout(), "erased {erased} sessions, skipped {skipped}")?;
         }
         if let Some(before) = audit_before {
-            let deleted = purge_audit(store, before).await?.ok_or("--audit-before: the database has no audit")?;
+            let deleted = purge_audit(store, before).await?.ok_or(NO_AUDIT)?;
             writeln!(std::io::stdout(), "deleted {deleted} rows of the audit")?;
         }
         Ok(())

@@ -29,7 +29,7 @@ pub trait Purgeable: Store {
     ) -> impl Future<Output = Result<Vec<EndedSession>, StoreError>> + Send;
 
     /// Deletes up to `limit` of the oldest rows of its audit that were written before `before`. Answers how many there were,
-    /// and none if it has no audit, as a store that writes none.
+    /// and none if it has no audit, as a store that writes none. With a `limit` of 0 it only says whether there is one.
     ///
     /// # Errors
     /// - The database did not answer, or refused.

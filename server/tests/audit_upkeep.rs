@@ -82,6 +82,33 @@ async fn there_is_an_audit_only_where_it_is_asked_for_and_its_gap_is_warned_of_o
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_of_an_audit_that_is_not_there_is_refused_before_anything_is_erased_on_sqlite() {
+    a_purge_of_an_audit_that_is_not_there_is_refused(Site::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_of_an_audit_that_is_not_there_is_refused_before_anything_is_erased_on_postgres() {
+    if let Some(site) = Site::postgres() {
+        a_purge_of_an_audit_that_is_not_there_is_refused(site).await;
+    }
+}
+
+async fn a_purge_of_an_audit_that_is_not_there_is_refused(site: Site) {
+    let server = site.server("0s");
+    let client = server.client();
+    let id = client.start_chat().await;
+    assert_eq!(client.link(&id, "a").await.0, 202);
+    assert_eq!(client.post(&format!("chats/{id}/end"), json!({})).await.0, 200);
+    let refused = run(&site, &["purge", "--ended-before", "0s", "--audit-before", "0s"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    let said: Vec<_> = said.lines().filter(|line| !line.starts_with('{')).collect();
+    let reason = "midsession-server: --audit-before: the database has no audit";
+    assert_eq!((refused.status.code(), said), (Some(1), vec![reason]));
+    assert_eq!(String::from_utf8(refused.stdout).unwrap(), "");
+    assert!(client.chat(&id).await.get("end_user").is_some());
+}
+
 const GAP: &str = "this server's changes will be missing in it";
 
 async fn there_is_an_audit_only_where_it_is_asked_for(site: Site) {
@@ -93,11 +120,6 @@ async fn there_is_an_audit_only_where_it_is_asked_for(site: Site) {
     let id = server.client().start_chat().await;
     assert_eq!(server.client().link(&id, "a").await.0, 202);
     assert_eq!(site.column(tables).await, Vec::<String>::new());
-    let refused = run(&site, &["purge", "--audit-before", "0s"]);
-    let said = String::from_utf8(refused.stderr).unwrap();
-    let said: Vec<_> = said.lines().filter(|line| !line.starts_with('{')).collect();
-    let reason = "midsession-server: --audit-before: the database has no audit";
-    assert_eq!((refused.status.code(), said), (Some(1), vec![reason]));
     server.terminate();
     server.exit_code();
     assert!(!server.log().contains(GAP));
