@@ -64,6 +64,20 @@ pub struct Config {
 /// What the process is to do.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Task {
+    /// What needs the database.
+    #[command(flatten)]
+    Database(DatabaseTask),
+    /// Ask the server that runs with the same --listen on this machine for a path, and exit: 0 if it answers 200
+    Health {
+        /// /livez: it runs; /readyz: it takes traffic
+        #[arg(default_value = "/livez", value_parser = ["/livez", "/readyz"])]
+        path: String,
+    },
+}
+
+/// What it is to do with the database.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum DatabaseTask {
     /// Serve; this is the default
     Serve,
     /// Make the database's schema, and exit
@@ -76,12 +90,6 @@ pub enum Task {
     Backup {
         /// The new file
         file: PathBuf,
-    },
-    /// Ask the server that runs with the same --listen on this machine for a path, and exit: 0 if it answers 200
-    Health {
-        /// /livez: it runs; /readyz: it takes traffic
-        #[arg(default_value = "/livez", value_parser = ["/livez", "/readyz"])]
-        path: String,
     },
     /// Erase the personal data of sessions that ended long ago, delete old rows of the audit, and exit
     Purge {
@@ -189,11 +197,11 @@ impl Config {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
             _ => one_line(&error),
         })?;
-        let task = flags.task.unwrap_or(Task::Serve);
+        let task = flags.task.unwrap_or(Task::Database(DatabaseTask::Serve));
         // Not clap's to check: its errors repeat the value.
         let token = flags.token.filter(|token| !token.is_empty()).map(|token| Token::parse(&token));
         let token = token.transpose().map_err(|error: TokenError| error.to_string())?;
-        if token.is_none() && flags.token_file.is_none() && task == Task::Serve {
+        if token.is_none() && flags.token_file.is_none() && task == Task::Database(DatabaseTask::Serve) {
             return Err("no token: set MIDSESSION_TOKEN or --token-file".to_owned());
         }
         let database_timeout = flags.database_timeout.unwrap_or(flags.request_timeout * 2 / 5);

@@ -147,7 +147,7 @@ mod tenant;
 
 pub use batch::{Caller, Clock, Command, Limits, Outcome, Sessions, SubmitError};
 #[cfg(feature = "cli")]
-pub use config::{Config, Task};
+pub use config::{Config, DatabaseTask, Task};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use engines::audit::Audit;
 #[cfg(feature = "postgres")]

@@ -15,7 +15,7 @@ use midsession_server::Audit;
 use midsession_server::Sqlite;
 use midsession_server::metrics::{BUILD_INFO, CONNECTIONS_MAX, READY};
 use midsession_server::{
-    App, Config, EraseReport, Exporter, Limits, Log, Purgeable, Sessions, Store, Task, Token, TokenFile,
+    App, Config, DatabaseTask, EraseReport, Exporter, Limits, Log, Purgeable, Sessions, Store, Task, Token, TokenFile,
     TokenFileError, Tokens, health_check, purge, purge_audit, router, schemes, serve,
 };
 #[cfg(feature = "postgres")]
@@ -65,9 +65,10 @@ fn main() -> ExitCode {
 
 async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     let config = Config::from_process()?;
-    if let Task::Health { path } = &config.task {
-        return Ok(health_check(config.listen, path)?);
-    }
+    let task = match config.task.clone() {
+        Task::Health { path } => return Ok(health_check(config.listen, &path)?),
+        Task::Database(task) => task,
+    };
     if OffsetDateTime::now_utc().unix_timestamp() < 0 {
         return Err("the machine's clock is before 1970: set it first".into());
     }
@@ -85,8 +86,8 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
         () = &mut shutdown => return Ok(()),
     };
     // Before the database is opened: a server that cannot listen need not try.
-    let listener = match config.task {
-        Task::Serve => Some(listen(config.listen).await?),
+    let listener = match task {
+        DatabaseTask::Serve => Some(listen(config.listen).await?),
         _ => None,
     };
     if let (Some(_), Some(address)) = (&listener, config.metrics_listen) {
@@ -100,18 +101,18 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
     match url.split_once(':') {
         #[cfg(feature = "sqlite")]
         Some(("sqlite", _)) => {
-            run_on_sqlite(config, tokens, listener, shutdown).await?;
+            run_on_sqlite(task, config, tokens, listener, shutdown).await?;
         }
-        _ if matches!(config.task, Task::Backup { .. } | Task::Migrate { to: Some(_) }) => {
+        _ if matches!(task, DatabaseTask::Backup { .. } | DatabaseTask::Migrate { to: Some(_) }) => {
             return Err("a backup and an earlier schema are for SQLite: use the database's own tools".into());
         }
         #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => {
             let (connections, start) = (config.database_connections, config.database_wait);
-            let options = PostgresOptions { connections, timeout, start, audit: audit(&config) };
+            let options = PostgresOptions { connections, timeout, start, audit: audit(&task, &config) };
             let Some(store) = opened(Postgres::open(url, &options), &mut shutdown).await? else { return Ok(()) };
-            match config.task {
-                Task::Purge { ended_before, audit_before } => {
+            match task {
+                DatabaseTask::Purge { ended_before, audit_before } => {
                     run_purge(&store, ended_before, audit_before, shutdown).await?;
                 }
                 _ => serve_from(store, "postgres", 4, config, tokens, listener, shutdown).await?,
@@ -124,7 +125,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
                     "--audit is for SQLite and PostgreSQL: Redis cannot write a change and its row as one".into()
                 );
             }
-            if let Task::Purge { .. } = config.task {
+            if let DatabaseTask::Purge { .. } = task {
                 return Err("a purge is for SQLite and PostgreSQL: with Redis, set ended_ttl in the URL".into());
             }
             let options = RedisOptions { timeout, start: config.database_wait, ..RedisOptions::default() };
@@ -139,6 +140,7 @@ async fn run(log: &Log) -> Result<(), Box<dyn Error>> {
 
 #[cfg(feature = "sqlite")]
 async fn run_on_sqlite(
+    task: DatabaseTask,
     config: Config,
     tokens: Tokens,
     listener: Option<TcpListener>,
@@ -146,11 +148,13 @@ async fn run_on_sqlite(
 ) -> Result<(), Box<dyn Error>> {
     let (url, timeout) = (&*config.database_url, config.database_timeout);
     let opening = async {
-        match config.task {
-            Task::Serve | Task::Health { .. } => Sqlite::open(url, timeout).await.map(Some),
-            Task::Migrate { to: None } | Task::Purge { .. } => Sqlite::open_beside(url, timeout).await.map(Some),
-            Task::Migrate { to: Some(version) } => Sqlite::migrate(url, timeout, version).await.map(|()| None),
-            Task::Backup { ref file } => {
+        match task {
+            DatabaseTask::Serve => Sqlite::open(url, timeout).await.map(Some),
+            DatabaseTask::Migrate { to: None } | DatabaseTask::Purge { .. } => {
+                Sqlite::open_beside(url, timeout).await.map(Some)
+            }
+            DatabaseTask::Migrate { to: Some(version) } => Sqlite::migrate(url, timeout, version).await.map(|()| None),
+            DatabaseTask::Backup { ref file } => {
                 let sessions = Sqlite::backup(url, timeout, file).await?;
                 let _ = writeln!(std::io::stdout(), "copied {sessions} sessions");
                 Ok(None)
@@ -158,9 +162,11 @@ async fn run_on_sqlite(
         }
     };
     let Some(Some(store)) = opened(opening, &mut shutdown).await? else { return Ok(()) };
-    opened(store.audit(audit(&config)), &mut shutdown).await?;
-    match config.task {
-        Task::Purge { ended_before, audit_before } => run_purge(&store, ended_before, audit_before, shutdown).await?,
+    opened(store.audit(audit(&task, &config)), &mut shutdown).await?;
+    match task {
+        DatabaseTask::Purge { ended_before, audit_before } => {
+            run_purge(&store, ended_before, audit_before, shutdown).await?;
+        }
         // It writes one batch at a time.
         _ => serve_from(store.clone(), "sqlite", 1, config, tokens, listener, shutdown).await?,
     }
@@ -205,10 +211,10 @@ fn long_ago(ago: Duration, flag: &str) -> Result<OffsetDateTime, String> {
 
 /// What a task erases is written to an audit that is there, whoever forgot the flag.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-fn audit(config: &Config) -> Audit {
-    match config.task {
+fn audit(task: &DatabaseTask, config: &Config) -> Audit {
+    match task {
         _ if config.audit => Audit::On,
-        Task::Purge { .. } => Audit::IfThere,
+        DatabaseTask::Purge { .. } => Audit::IfThere,
         _ => Audit::Off,
     }
 }
