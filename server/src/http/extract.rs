@@ -102,7 +102,8 @@ impl<S: Sync> FromRequestParts<S> for KindPath {
     }
 }
 
-/// A segment of the path: after apps, api and v1 comes the comm type, and then the id.
+/// A segment of the path: after apps, api and v1 comes the comm type, and then the id. [`Endpoint::parse`] reads the contract's
+/// path alone.
 fn segment(parts: &Parts, number: usize) -> &str {
     parts.uri.path().trim_start_matches('/').split('/').nth(number).unwrap_or_default()
 }
