@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::faults::Load;
-use crate::harness::{Server, Site, TOKEN, command, send};
+use crate::harness::{Server, Site, TOKEN, command, on_each_database, send};
 use crate::postgres_harness::{Bouncer, Cluster, link, start};
 
 /// A row of the audit, without its session and its time.
@@ -196,20 +196,9 @@ async fn the_query_of_the_docs_tells_who_linked_a_session_and_when(site: Site, b
     assert_eq!(answered, asked);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reader_never_sees_a_change_without_its_row_or_a_row_without_its_change_on_sqlite() {
-    a_reader_never_sees_one_without_the_other(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reader_never_sees_a_change_without_its_row_or_a_row_without_its_change_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        a_reader_never_sees_one_without_the_other(site).await;
-    }
-}
-
+on_each_database!(a_reader_never_sees_a_change_without_its_row_or_a_row_without_its_change);
 /// Each look is at one state of the database, as a SIGKILL would leave it, and there are many more than of those.
-async fn a_reader_never_sees_one_without_the_other(site: Site) {
+async fn a_reader_never_sees_a_change_without_its_row_or_a_row_without_its_change(site: Site) {
     let server = audited(&site, "0s");
     let load = Load::start(&server.client()).await;
     more_links(&load).await;
@@ -220,19 +209,8 @@ async fn a_reader_never_sees_one_without_the_other(site: Site) {
     load.settle(&server.client()).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_sigkill_under_load_no_change_is_there_without_its_row_and_no_row_without_its_change_on_sqlite() {
-    after_sigkill_neither_is_there_without_the_other(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn after_sigkill_under_load_no_change_is_there_without_its_row_and_no_row_without_its_change_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        after_sigkill_neither_is_there_without_the_other(site).await;
-    }
-}
-
-async fn after_sigkill_neither_is_there_without_the_other(site: Site) {
+on_each_database!(after_sigkill_under_load_no_change_is_there_without_its_row_and_no_row_without_its_change);
+async fn after_sigkill_under_load_no_change_is_there_without_its_row_and_no_row_without_its_change(site: Site) {
     let mut server = audited(&site, "0s");
     // With four rounds a row in a transaction of its own, planted on SQLite, was missed by two runs of seven.
     for _ in 0..12 {
@@ -441,18 +419,7 @@ async fn a_write_that_is_put_aside_since_its_row_is_held_leaves_no_row_until_it_
     assert_eq!([of("a").await, of("b").await], [1, 3]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_whose_row_cannot_be_written_is_not_made_on_sqlite() {
-    a_change_whose_row_cannot_be_written_is_not_made(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_whose_row_cannot_be_written_is_not_made_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        a_change_whose_row_cannot_be_written_is_not_made(site).await;
-    }
-}
-
+on_each_database!(a_change_whose_row_cannot_be_written_is_not_made);
 async fn a_change_whose_row_cannot_be_written_is_not_made(site: Site) {
     let server = audited(&site, "30s");
     let client = server.client();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use midsession_server::{Audit, Postgres, PostgresOptions, Store, WriteOutcome};
 use serde_json::json;
 
-use crate::harness::{Site, TOKEN, command};
+use crate::harness::{Site, TOKEN, command, on_each_database};
 use crate::postgres_harness::{Cluster, start};
 
 fn run(site: &Site, arguments: &[&str]) -> Output {
@@ -19,19 +19,8 @@ fn printed(output: &Output) -> &str {
     str::from_utf8(&output.stdout).unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_are_purged_by_their_age_and_an_erasure_by_purge_has_its_row_on_sqlite() {
-    rows_are_purged_by_their_age(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_are_purged_by_their_age_and_an_erasure_by_purge_has_its_row_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        rows_are_purged_by_their_age(site).await;
-    }
-}
-
-async fn rows_are_purged_by_their_age(site: Site) {
+on_each_database!(rows_are_purged_by_their_age_and_an_erasure_by_purge_has_its_row);
+async fn rows_are_purged_by_their_age_and_an_erasure_by_purge_has_its_row(site: Site) {
     let server = site.server_with("30s", &["--audit"]);
     let client = server.client();
     // More than two batches, written before all others.
@@ -70,31 +59,8 @@ impl Site {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn there_is_an_audit_only_where_it_is_asked_for_and_its_gap_is_warned_of_on_sqlite() {
-    there_is_an_audit_only_where_it_is_asked_for(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn there_is_an_audit_only_where_it_is_asked_for_and_its_gap_is_warned_of_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        there_is_an_audit_only_where_it_is_asked_for(site).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_purge_of_an_audit_that_is_not_there_is_refused_before_anything_is_erased_on_sqlite() {
-    a_purge_of_an_audit_that_is_not_there_is_refused(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_purge_of_an_audit_that_is_not_there_is_refused_before_anything_is_erased_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        a_purge_of_an_audit_that_is_not_there_is_refused(site).await;
-    }
-}
-
-async fn a_purge_of_an_audit_that_is_not_there_is_refused(site: Site) {
+on_each_database!(a_purge_of_an_audit_that_is_not_there_is_refused_before_anything_is_erased);
+async fn a_purge_of_an_audit_that_is_not_there_is_refused_before_anything_is_erased(site: Site) {
     let server = site.server("0s");
     let client = server.client();
     let id = client.start_chat().await;
@@ -111,7 +77,8 @@ async fn a_purge_of_an_audit_that_is_not_there_is_refused(site: Site) {
 
 const GAP: &str = "this server's changes will be missing in it";
 
-async fn there_is_an_audit_only_where_it_is_asked_for(site: Site) {
+on_each_database!(there_is_an_audit_only_where_it_is_asked_for_and_its_gap_is_warned_of);
+async fn there_is_an_audit_only_where_it_is_asked_for_and_its_gap_is_warned_of(site: Site) {
     let tables = match &site.cluster {
         None => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'midsession_audit%' ORDER BY name",
         Some(_) => "SELECT tablename::text FROM pg_tables WHERE tablename LIKE 'midsession_audit%' ORDER BY 1",

@@ -8,20 +8,9 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Client, Site, post};
+use crate::harness::{Client, Site, on_each_database, post};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_survives_sigkill_on_sqlite() {
-    what_was_accepted_survives_sigkill(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_survives_sigkill_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        what_was_accepted_survives_sigkill(site).await;
-    }
-}
-
+on_each_database!(what_was_accepted_survives_sigkill);
 async fn what_was_accepted_survives_sigkill(site: Site) {
     let mut server = site.server("0s");
     for _ in 0..3 {
@@ -90,19 +79,8 @@ async fn a_stored_record_that_is_none_is_not_taken_for_a_session_nor_shown() {
     assert!(log.contains("`crm_support` of the stored session is invalid") && !log.contains("marker"), "{log}");
 }
 
+on_each_database!(each_stored_link_has_its_line_in_the_log_though_its_client_hung_up);
 /// Of clients that hang up as soon as they have sent their request, some are linked. The log tells which.
-#[tokio::test(flavor = "multi_thread")]
-async fn each_stored_link_has_its_line_in_the_log_though_its_client_hung_up_on_sqlite() {
-    each_stored_link_has_its_line_in_the_log_though_its_client_hung_up(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_stored_link_has_its_line_in_the_log_though_its_client_hung_up_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        each_stored_link_has_its_line_in_the_log_though_its_client_hung_up(site).await;
-    }
-}
-
 async fn each_stored_link_has_its_line_in_the_log_though_its_client_hung_up(site: Site) {
     let mut server = site.server("30s");
     let client = server.client();

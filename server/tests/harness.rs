@@ -12,6 +12,28 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// Two tests of an `async fn` of this name, which takes a [`Site`]: `name::on_sqlite` and `name::on_postgres`.
+macro_rules! on_each_database {
+    ($name:ident) => {
+        mod $name {
+            use crate::harness::Site;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_sqlite() {
+                super::$name(Site::sqlite()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgres() {
+                if let Some(site) = Site::postgres() {
+                    super::$name(site).await;
+                }
+            }
+        }
+    };
+}
+pub(crate) use on_each_database;
+
 pub const TOKEN: &str = "token-8c1f7a-4be0d923";
 
 /// The server's binary, running. Killed when dropped.

@@ -9,20 +9,9 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::ext::NumericalDuration;
 
-use crate::harness::{Site, command};
+use crate::harness::{Site, command, on_each_database};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_purge_erases_what_ended_long_ago_on_sqlite() {
-    a_purge_erases_what_ended_long_ago(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_purge_erases_what_ended_long_ago_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        a_purge_erases_what_ended_long_ago(site).await;
-    }
-}
-
+on_each_database!(a_purge_erases_what_ended_long_ago);
 async fn a_purge_erases_what_ended_long_ago(site: Site) {
     let server = site.server("30s");
     let client = server.client();

@@ -9,34 +9,11 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use crate::harness::{Server, Site};
+use crate::harness::{Server, Site, on_each_database};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_64_links_at_once_exactly_one_is_accepted_on_sqlite() {
-    exactly_one_is_accepted(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_64_links_at_once_exactly_one_is_accepted_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        exactly_one_is_accepted(site).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn accepted_links_keep_their_distance_on_sqlite() {
-    accepted_links_keep_their_distance(Site::sqlite()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn accepted_links_keep_their_distance_on_postgres() {
-    if let Some(site) = Site::postgres() {
-        accepted_links_keep_their_distance(site).await;
-    }
-}
-
+on_each_database!(of_64_links_at_once_exactly_one_is_accepted);
 /// Through two servers on one database where it takes two, and again on one session after another: not every start is a close one.
-async fn exactly_one_is_accepted(site: Site) {
+async fn of_64_links_at_once_exactly_one_is_accepted(site: Site) {
     let servers = servers(&site, "30s");
     let clients: Vec<_> = (0..64).map(|number| servers[number % servers.len()].client()).collect();
     for _ in 0..40 {
@@ -62,6 +39,7 @@ async fn exactly_one_is_accepted(site: Site) {
     }
 }
 
+on_each_database!(accepted_links_keep_their_distance);
 /// 10,000 requests over 100 sessions, judged by what the database saw being written.
 async fn accepted_links_keep_their_distance(site: Site) {
     const INTERVAL: Duration = Duration::from_millis(500);
