@@ -40,7 +40,8 @@ async fn a_backup_under_load_is_one_state_and_a_server_restored_from_it_goes_on(
 
     // The machine is lost, and what is left of its files is not in the way.
     server.kill();
-    assert!(run_block(&site, "rm -f midsession.db").status.success());
+    let restored = run_block(&site, "midsession-server backup --database-url");
+    assert!(restored.status.success() && copy.exists(), "{restored:?}");
     let server = site.server("0s");
     let client = server.client();
     for (number, id) in linked.iter().enumerate() {
