@@ -63,14 +63,14 @@ impl Aside {
 
     /// Puts tasks aside for a while, before those of the same session that joined meanwhile.
     ///
-    /// A session waits longer each time that a write of it ends in an unknown fate: such a write may have cost the database
-    /// a connection, and every other write of its batch a look-up.
-    pub(super) fn put(&self, tasks: Vec<Task>) {
+    /// Each time in a row a task waits longer: a try costs the database a statement. If it ends in an unknown fate, it may have
+    /// cost a connection, and every other write of its batch a look-up.
+    pub(super) fn put(&self, mut tasks: Vec<Task>) {
         let now = Instant::now();
-        self.put_until(tasks, |task| {
-            let doubled = task.attempts.len().saturating_sub(1).try_into().unwrap_or(u32::MAX);
-            now + PAUSE * 2_u32.pow(DOUBLED_MOST.min(doubled))
-        });
+        for task in &mut tasks {
+            task.waits = task.waits.saturating_add(1);
+        }
+        self.put_until(tasks, |task| now + PAUSE * 2_u32.pow(DOUBLED_MOST.min(task.waits.saturating_sub(1))));
     }
 
     /// The same without a pause.

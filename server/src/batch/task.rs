@@ -20,6 +20,8 @@ pub(super) struct Task {
     pub(super) origin: Origin,
     pub(super) deadline: Instant,
     pub(super) conflicts: u32,
+    /// How often it was put aside.
+    pub(super) waits: u32,
     /// It was to be refused after a weak read: it is decided again after a durable one.
     pub(super) needs_durable_read: bool,
     /// The writes it was part of whose fate is not known.
@@ -60,9 +62,12 @@ impl Task {
         let (reply, answer) = oneshot::channel();
         let (span, claim) = (Span::current(), Arc::new(Claim(AtomicU8::new(Claim::WAITING))));
         let waiter = Waiter { answer, span: span.clone(), claim: claim.clone() };
-        let (conflicts, needs_durable_read, attempts) = (0, false, Vec::new());
+        let (conflicts, waits, needs_durable_read, attempts) = (0, 0, false, Vec::new());
         let id = id.into();
-        (Self { id, work, origin, deadline, conflicts, needs_durable_read, attempts, reply, span, claim }, waiter)
+        (
+            Self { id, work, origin, deadline, conflicts, waits, needs_durable_read, attempts, reply, span, claim },
+            waiter,
+        )
     }
 
     /// What an open write came to, and what is refused, takes a durable read.

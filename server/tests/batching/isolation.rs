@@ -45,13 +45,16 @@ async fn a_write_of_unknown_fate_does_not_slow_its_shard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_whose_fate_stays_unknown_is_tried_ever_more_rarely() {
-    let (store, sessions) = new(Limits::default());
-    store.fail(vec![Fault::LosesTrackOf("chat".to_owned()); 200]);
-    let error = sessions.submit("chat", link("a")).await.unwrap_err();
-    assert!(matches!(error, SubmitError::Unknown(_)), "{error}");
-    // After 50, 100 and 200 ms, then every 400 ms of its 5 s.
-    assert_eq!(store.batches().len(), 4 + (5000 - 350) / 400);
+async fn what_must_wait_again_and_again_is_tried_ever_more_rarely() {
+    for fault in [Fault::LosesTrackOf("chat".to_owned()), Fault::Holds("chat".to_owned())] {
+        let (store, sessions) = new(Limits::default());
+        store.fail(vec![fault.clone(); 200]);
+        let error = sessions.submit("chat", link("a")).await.unwrap_err();
+        let is_unknown = matches!(error, SubmitError::Unknown(_));
+        assert_eq!(is_unknown, matches!(fault, Fault::LosesTrackOf(_)), "{error}");
+        // At once, after 50, 100 and 200 ms, then every 400 ms of its 5 s.
+        assert_eq!(store.batches().len(), 4 + (5000 - 350) / 400, "{fault:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
