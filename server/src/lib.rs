@@ -9,15 +9,15 @@
 //!
 //! # The modules
 //!
-//! In the order in which a request passes them. A module imports only modules of its own row and of those below.
+//! From the outside in. A module imports only modules of its own row and of those below.
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | `main`, `config`, `log`, `exporter`, `health_check` | the binary: its flags, how a line of the log is written, the metrics in Prometheus' form, a client that asks a running server whether it is healthy |
-//! | `net` | the socket: which connections are accepted (`limits`), how long a client may take (`limits`, `phase`, `timer`), how requests are told apart (`framing`), the shutdown. There is no TLS here: a proxy has it |
+//! | `main`, `config`, `log`, `exporter`, `health_check` | the binary: its flags, how the log is written out (what a request's line says is in `http/layers/log`), the metrics in Prometheus' form, a client that asks a running server whether it is healthy |
+//! | `net` | the socket: the bounds of connections and of a client's time (`limits`), a `connection` that keeps to them, how requests are told apart (`framing`), the shutdown (`backlog`, and `mod`). There is no TLS here: a proxy has it |
 //! | `http` | a request until it is a command, and its reply: see below |
 //! | `batch` | a command until it is answered, without HTTP and without a database: see below |
-//! | `engines` | the stores: `sqlite`, `postgres`, `redis`, each with the TLS to its database, and the rows of the `audit` (who changed which session) |
+//! | `engines` | the stores: `sqlite`, `postgres`, `redis`. A new engine is a new folder, and its URL's scheme goes into `schemes` of `mod`. What they share stands beside them: `tls` loads the certificates for a database, `audit` has the rows that say who changed which session, `login` looks at passwords in URLs |
 //! | `retention` | what `purge` does: it erases the end users of ended sessions, on any store that can list its ids |
 //! | `detach` | work that is finished though its caller is gone |
 //! | `tenant` | which tenant a session belongs to, and how the stored id says so |
@@ -29,12 +29,12 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `layers/` | what each request passes before a route: its line in the log, its metrics, its token, and the check of `ambiguity`, which refuses what a proxy may read in another way. A header on every reply goes into `reply` |
-//! | `routes`, `paths` | which handler serves which path |
+//! | `layers/` | what each request passes before a route: its line in the log (`log`), its metrics (`metrics`), its token (`token`), and the refusal of what a proxy may read in another way (`strict`, by the rules of `../ambiguity`). A header on every reply goes into `reply` |
+//! | `paths`, `routes`, `app` | the paths as text; which handler serves which of them; what the handlers work with |
 //! | `handlers`, `extract`, `requester` | a route's work; the parts of a request that it takes; the name and the tenant of who asks |
 //! | `auth`, `token_file` | the tokens, and the file that they are read from |
 //! | `reply` | every reply: its status, its body and its headers |
-//! | `schema`, `openapi`, `docs` | the shapes of the bodies; the description of the API that is made of them; the page that shows it |
+//! | `schema`, `openapi`, `docs` | the bodies, with a text for each field; the description of the API, which follows from them; the page that shows it |
 //! | `health`, `id` | the probe of the store; the ids that the server makes |
 //!
 //! `batch`, in a command's order:
