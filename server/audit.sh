@@ -11,22 +11,14 @@ cd "$(dirname "$0")/.."
 engines=${ENGINES:-sqlite postgres} all_clients=${CLIENTS:-16 64} seconds=${SECONDS_EACH:-3} rounds=${ROUNDS:-5}
 profile=${PROFILE:-dist} token=load-token-of-sixteen
 export ORDER=${ORDER:-started}
-PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/${profile/#dev/debug}
 cargo build --locked --quiet --profile "$profile" -p midsession-server --bins --example load
 
-work=$(mktemp -d)
-as_user=()
-if [ "$(id -u)" = 0 ]; then
-    as_user=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
-    chown nobody "$work"
-fi
+. server/scratch.sh
 servers=()
 finish() {
     [ ${#servers[@]} = 0 ] || kill "${servers[@]}" 2>/dev/null || true
-    [ ! -d "$work/data" ] || "${as_user[@]}" pg_ctl -D "$work/data" -m immediate stop >/dev/null 2>&1 || true
-    wait
-    rm -rf "$work"
+    remove_work
 }
 trap finish EXIT
 
@@ -55,17 +47,15 @@ for file in sys.argv[2:]:
 PY
 }
 start_postgres() {
-    "${as_user[@]}" initdb -D data -U midsession --auth=trust --encoding=UTF8 --locale=C >/dev/null
-    local port name
-    port=$(shuf -i 20000-29999 -n 1)
-    "${as_user[@]}" pg_ctl -D data -w -l log.postgres -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories=''" start >/dev/null
+    open_postgres
+    local name
     for name in plain audited; do
-        psql -q "postgres://midsession@127.0.0.1:$port/postgres" -c "CREATE DATABASE $name"
+        psql -q "$url" -c "CREATE DATABASE $name"
     done
-    start plain "postgres://midsession@127.0.0.1:$port/plain"
-    start audited "postgres://midsession@127.0.0.1:$port/audited" --audit
+    start plain "${url%/*}/plain"
+    start audited "${url%/*}/audited" --audit
     for name in plain audited; do
-        psql -q "postgres://midsession@127.0.0.1:$port/$name" -c "INSERT INTO sessions SELECT 'load-' || n, 0, '$record' FROM generate_series(1, 10000) n" -c 'VACUUM ANALYZE sessions'
+        psql -q "${url%/*}/$name" -c "INSERT INTO sessions SELECT 'load-' || n, 0, '$record' FROM generate_series(1, 10000) n" -c 'VACUUM ANALYZE sessions'
     done
 }
 

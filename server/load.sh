@@ -11,25 +11,17 @@ cd "$(dirname "$0")/.."
 engines=${ENGINES:-postgres sqlite redis} all_clients=${CLIENTS:-1 16 64 256} seconds=${SECONDS_EACH:-5}
 rounds=${ROUNDS:-3} overload=${OVERLOAD:-1024} token=load-token-of-sixteen
 export SESSIONS=${SESSIONS:-10000}
-PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/dist
 cargo build --locked --quiet --profile dist -p midsession-server --features redis --bins --example load
 write_script=$(sed -n '/^const WRITE_TEXT/,/^return 1"/p' server/src/engines/redis/script.rs | sed '1s/[^"]*"//; $s/";*$//')
 
-work=$(mktemp -d)
-as_user=()
-if [ "$(id -u)" = 0 ]; then
-    as_user=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
-    chown nobody "$work"
-fi
+. server/scratch.sh
 server= nodes=()
 finish() {
     grep '"cause"' "$work/log" | grep -v 'the queue is full' | head -n 5 >&2 || true
     [ -z "$server" ] || kill "$server" 2>/dev/null || true
-    [ ! -d "$work/data" ] || "${as_user[@]}" pg_ctl -D "$work/data" -m immediate stop >/dev/null 2>&1 || true
     [ ${#nodes[@]} = 0 ] || kill "${nodes[@]}" 2>/dev/null || true
-    wait
-    rm -rf "$work"
+    remove_work
 }
 trap finish EXIT
 
@@ -87,11 +79,7 @@ overload() {
 }
 
 start_postgres() {
-    "${as_user[@]}" initdb -D data -U midsession --auth=trust --encoding=UTF8 --locale=C >/dev/null
-    local port
-    port=$(shuf -i 20000-29999 -n 1)
-    "${as_user[@]}" pg_ctl -D data -w -l log.postgres -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300" start >/dev/null
-    url=postgres://midsession@127.0.0.1:$port/postgres
+    open_postgres '-c max_connections=300'
     start "$url"
     # pgbench has sessions of its own: it raises their revision in the column alone, and the server would call that a race.
     psql -q "$url" -c "INSERT INTO sessions SELECT kind || n, 0, '$record' FROM generate_series(1, $SESSIONS) n, unnest(ARRAY['load-', 'bare-']) kind" -c 'VACUUM ANALYZE sessions'
@@ -107,7 +95,7 @@ bare_postgres() {
     cut -d ' ' -f 3 pgbench_log.* | sort -n | awk -v seconds="$seconds" '{ us[NR] = $1 }
         END { printf "%d %.2f %.2f %.2f %.2f\n", NR / seconds, us[int(NR * .5)] / 1e3, us[int(NR * .95)] / 1e3, us[int(NR * .99)] / 1e3, us[NR] / 1e3 }'
 }
-stop_postgres() { "${as_user[@]}" pg_ctl -D data -m immediate stop >/dev/null; }
+stop_postgres() { close_postgres; }
 
 start_sqlite() {
     start "sqlite://$work/sessions.db"

@@ -8,24 +8,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 engines=${ENGINES:-postgres sqlite} sessions=${SESSIONS:-1000000} minutes=${MINUTES:-10} token=load-token-of-sixteen
-PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 if [ -z "${TARGET:-}" ]; then
     TARGET=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/dist
     cargo build --locked --quiet --profile dist -p midsession-server --bins --example load
 fi
 
-work=$(mktemp -d)
-as_user=()
-if [ "$(id -u)" = 0 ]; then
-    as_user=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
-    chown nobody "$work"
-fi
+. server/scratch.sh
 server=
 finish() {
     [ -z "$server" ] || kill "$server" 2>/dev/null || true
-    [ ! -d "$work/data" ] || "${as_user[@]}" pg_ctl -D "$work/data" -m immediate stop >/dev/null 2>&1 || true
-    wait
-    rm -rf "$work"
+    remove_work
 }
 trap finish EXIT
 
@@ -61,14 +53,6 @@ with sqlite3.connect("sessions.db") as db:
 sqlite3.connect("sessions.db").execute("PRAGMA wal_checkpoint(TRUNCATE)")
 PY
 }
-open_postgres() {
-    "${as_user[@]}" initdb -D data -U midsession --auth=trust --encoding=UTF8 --locale=C >/dev/null
-    local port
-    port=$(shuf -i 20000-29999 -n 1)
-    "${as_user[@]}" pg_ctl -D data -w -l log.postgres -o "-p $port -c listen_addresses=127.0.0.1 -c unix_socket_directories='' ${SETTINGS:-}" start >/dev/null
-    url=postgres://midsession@127.0.0.1:$port/postgres
-}
-open_sqlite() { url=sqlite://$work/sessions.db; }
 
 # Of the links/s of a lone client, in rounds of five seconds.
 rounds() { for _ in $(seq "$1"); do SESSIONS=10000 "$TARGET/examples/load" http "$address" $token 1 5 | cut -d ' ' -f 1; done; }
@@ -105,7 +89,7 @@ vacuumed() {
 
 cd "$work"
 for engine in $engines; do
-    "open_$engine"
+    if [ "$engine" = sqlite ]; then url=sqlite://$work/sessions.db; else open_postgres "${SETTINGS:-}"; fi
     "$TARGET/midsession-server" migrate --database-url "$url" 2>log
     "fill_$engine" ended "$ended" "$sessions"
     "fill_$engine" load "$active" 10000

@@ -63,7 +63,7 @@ impl Aside {
 
     /// Puts tasks aside for a while, before those of the same session that joined meanwhile.
     ///
-    /// Each time in a row a task waits longer: a try costs the database a statement. If it ends in an unknown fate, it may have
+    /// Each time a task waits longer: a try costs the database a statement. If it ends in an unknown fate, it may have
     /// cost a connection, and every other write of its batch a look-up.
     pub(super) fn put(&self, mut tasks: Vec<Task>) {
         let now = Instant::now();
