@@ -486,13 +486,16 @@ impl<D: Driver> Check<'_, D> {
         })?;
         self.counted("answers to a write", changes.len(), answers.len())?;
         let word = |is_written: bool| if is_written { "written" } else { "not written" };
-        for ((change, &expected), &got) in changes.iter().zip(expected).zip(&answers) {
-            let Change { id, expected: condition, revision, .. } = change;
-            let condition = condition.map_or_else(|| "nothing".to_owned(), |condition| format!("revision {condition}"));
-            let part = format!("the answer to writing revision {revision} of `{id}` where {condition} is expected");
-            self.same(&part, word(expected), word(got))?;
+        let answered = changes.iter().zip(expected.iter().zip(&answers));
+        match answered.into_iter().find(|(_, (expected, got))| expected != got) {
+            None => Ok(()),
+            Some((Change { id, expected: condition, revision, .. }, (&expected, &got))) => {
+                let condition =
+                    condition.map_or_else(|| "nothing".to_owned(), |revision| format!("revision {revision}"));
+                let part = format!("the answer to writing revision {revision} of `{id}` where {condition} is expected");
+                Err(self.differs(&part, word(expected), word(got)))
+            }
         }
-        Ok(())
     }
 
     fn one_stored(&mut self, change: &Change) -> Result<(), Mismatch> {
@@ -512,7 +515,6 @@ impl<D: Driver> Check<'_, D> {
             self.failed(&format!("a read of {} ids, the first `{first}`,", ids.len()), &error)
         })?;
         self.counted("answers to a read", ids.len(), got.len())?;
-        let shown = |record: Option<&str>| record.map_or_else(|| "nothing".to_owned(), |text| visible(text.as_bytes()));
         if !self.has_written
             && let Some((id, _)) = ids.iter().zip(&got).find(|(_, record)| record.is_some())
         {
@@ -522,21 +524,26 @@ impl<D: Driver> Check<'_, D> {
             );
             return Err(Mismatch { rule: self.rule, difference });
         }
-        expected.iter().zip(&got).try_for_each(|((id, expected), got)| {
-            self.same(&format!("what is stored under `{id}`"), &shown(*expected), &shown(got.as_deref()))
-        })
+        let shown = |record: Option<&str>| record.map_or_else(|| "nothing".to_owned(), |text| visible(text.as_bytes()));
+        match expected.iter().zip(&got).find(|((_, expected), got)| *expected != got.as_deref()) {
+            None => Ok(()),
+            Some(((id, expected), got)) => {
+                let part = format!("what is stored under `{id}`");
+                Err(self.differs(&part, &shown(*expected), &shown(got.as_deref())))
+            }
+        }
     }
 
     fn counted(&self, what: &str, expected: usize, got: usize) -> Result<(), Mismatch> {
-        self.same(&format!("the number of {what}"), &expected.to_string(), &got.to_string())
-    }
-
-    fn same(&self, part: &str, expected: &str, got: &str) -> Result<(), Mismatch> {
         if expected == got {
             return Ok(());
         }
+        Err(self.differs(&format!("the number of {what}"), &expected.to_string(), &got.to_string()))
+    }
+
+    fn differs(&self, part: &str, expected: &str, got: &str) -> Mismatch {
         let difference = format!("\n  {part}: expected {expected}\n  {part}:      got {got}");
-        Err(Mismatch { rule: self.rule, difference })
+        Mismatch { rule: self.rule, difference }
     }
 
     fn failed(&self, what: &str, error: &D::Error) -> Mismatch {
