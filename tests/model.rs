@@ -127,7 +127,11 @@ pub fn is_email(text: &str) -> bool {
 /// Whether a stored field must not have the value.
 fn unreadable(field: &str, value: &Value) -> bool {
     let Value::Text(text) = value else { return *value == Value::Wrong };
-    let longest = BTreeMap::from([("identifier", 255), ("name", 255), ("email", 254), ("phone", 64)])[field];
+    let longest = match field {
+        "phone" => 64,
+        "email" => 254,
+        _ => 255,
+    };
     text.chars().count() > longest || text.chars().filter(|character| character.is_control()).count() > 0
 }
 
@@ -147,23 +151,22 @@ pub fn decide(
     let ended = found.is_some_and(|row| row.ended_at.is_some());
     let wait = found.and_then(|row| wait(row, &asked[0].1, policy, now));
 
+    let has_ended =
+        if comm_type == Value::Text("call".into()) { "Call is already ended" } else { "Chat is already ended" };
     let table = [
-        (comm_type == Value::Missing, 400, "param is missing or the value is empty: comm_type".to_owned()),
-        (asked[0].1 == Value::Missing, 400, "param is missing or the value is empty: identifier".to_owned()),
-        (invalid.is_some(), 400, format!("param is invalid: {}", invalid.unwrap_or_default())),
-        (!known, 404, "Not Found".to_owned()),
-        (found.is_none(), 404, "Not Found".to_owned()),
-        (
-            ended,
-            400,
-            if comm_type == Value::Text("call".into()) { "Call" } else { "Chat" }.to_owned() + " is already ended",
-        ),
-        (found.is_some_and(|row| !row.crm), 400, "Unsupported CRM request".to_owned()),
-        (wait.is_some(), 400, "Duplicate request: Please wait for the interval to expire".to_owned()),
-        (true, 202, "accepted".to_owned()),
+        (comm_type == Value::Missing, 400, "param is missing or the value is empty: comm_type"),
+        (asked[0].1 == Value::Missing, 400, "param is missing or the value is empty: identifier"),
+        (invalid.is_some(), 400, "param is invalid: "),
+        (!known, 404, "Not Found"),
+        (found.is_none(), 404, "Not Found"),
+        (ended, 400, has_ended),
+        (found.is_some_and(|row| !row.crm), 400, "Unsupported CRM request"),
+        (wait.is_some(), 400, "Duplicate request: Please wait for the interval to expire"),
+        (true, 202, "accepted"),
     ];
     let row = table.iter().position(|(holds, _, _)| *holds).unwrap();
-    let (_, status, message) = table[row].clone();
+    let (_, status, text) = table[row];
+    let message = text.to_owned() + invalid.filter(|_| row + 1 == 3).unwrap_or_default();
     let linked = found.filter(|_| status == 202).map(|row| link(row, &asked, now));
     Verdict { row: row + 1, status, message, wait: wait.filter(|_| row + 1 == 8), linked }
 }

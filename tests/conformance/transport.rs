@@ -587,6 +587,7 @@ fn store(case: &Case, decision: Result<Accepted, LinkError>, slip: Option<Slip>)
         Ok(accepted) if slip == Some(Slip::UnchangedLinkNotStored) && accepted.change() == LinkChange::Unchanged => {
             return Some(before);
         }
+        Ok(accepted) if !slip.is_some_and(Slip::is_of_the_store) => return Some(accepted.into_session().into()),
         Ok(accepted) => json!(AnySession::from(accepted.into_session())),
         Err(error) if slip == Some(Slip::RefusalRestartsTheInterval) && is_duplicate(&error) => {
             let now = case.now.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap();
