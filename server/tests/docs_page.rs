@@ -245,7 +245,7 @@ impl Drop for Browser {
             );
             // Its answer comes when the browser has ended.
             let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
-            let _ = stream.read(&mut [0; 64]);
+            let _ = stream.read_to_end(&mut Vec::new());
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
