@@ -18,6 +18,13 @@ pub enum Audit {
     On,
 }
 
+impl Audit {
+    /// Whether rows are written, on a database that has the audit's table or has it not.
+    pub fn is_written(self, is_there: bool) -> bool {
+        self == Self::On || self == Self::IfThere && is_there
+    }
+}
+
 /// One row.
 pub struct AuditRow {
     pub revision: i64,

@@ -137,7 +137,7 @@ impl Postgres {
             });
             let failure = match timeout_at(deadline, ready).await {
                 Ok(Ok(has_audit)) => {
-                    inner.audit = has_audit && audit != Audit::Off;
+                    inner.audit = audit.is_written(has_audit);
                     // Not before: a start that waits comes here again and again.
                     if has_audit && !inner.audit {
                         warn_of_gap();

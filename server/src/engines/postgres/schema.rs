@@ -123,7 +123,7 @@ async fn migrate(connection: &Connection, schema: &Schema) -> Result<(), Failure
 /// Makes the audit's table if it is asked for, and answers whether there is one.
 pub(super) async fn prepare_audit(connection: &Connection, audit: Audit) -> Result<bool, Failure> {
     let is_there = is_there(connection, &AUDIT).await?;
-    if audit == Audit::On || (audit == Audit::IfThere && is_there) {
+    if audit.is_written(is_there) {
         prepare(connection, &AUDIT).await?;
         if !one(connection, AUDIT_RIGHT).await? {
             return Err(PostgresOpenError::Right("INSERT", "midsession_audit").into());

@@ -17,16 +17,13 @@ const DELETE: &str = "DELETE FROM midsession_audit \
 /// Makes the table if it is asked for, and answers whether an audit is written.
 pub fn prepare(connection: &mut Connection, audit: Audit) -> Result<bool, SqliteOpenError> {
     let is_there = schema::is_there(connection, &AUDIT)?;
-    match audit {
-        Audit::Off if is_there => warn_of_gap(),
-        Audit::Off => {}
-        Audit::IfThere if !is_there => {}
-        Audit::IfThere | Audit::On => {
-            schema::migrate(connection, &AUDIT, AUDIT.latest())?;
-            return Ok(true);
-        }
+    let is_written = audit.is_written(is_there);
+    if is_written {
+        schema::migrate(connection, &AUDIT, AUDIT.latest())?;
+    } else if is_there {
+        warn_of_gap();
     }
-    Ok(false)
+    Ok(is_written)
 }
 
 pub fn keep(transaction: &Transaction<'_>, id: &str, row: &AuditRow) -> rusqlite::Result<()> {
