@@ -13,39 +13,79 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | `main`, `config`, `log`, `exporter`, `health_check` | the binary: its flags, how the log is written out (what a request's line says is in `http/layers/log`), the metrics in Prometheus' form, a client that asks a running server whether it is healthy |
-//! | `net` | the socket: the bounds of connections and of a client's time (`limits`), a `connection` that keeps to them, how requests are told apart (`framing`), the shutdown (`backlog`, and `mod`). There is no TLS here: a proxy has it |
-//! | `http` | a request until it is a command, and its reply: see below |
-//! | `batch` | a command until it is answered, without HTTP and without a database: see below |
-//! | `engines` | the stores: `sqlite`, `postgres`, `redis`. A new engine is a new folder, and its URL's scheme goes into `schemes` of `mod`. What they share stands beside them: `tls` loads the certificates for a database, `audit` has the rows that say who changed which session, `login` looks at passwords in URLs |
-//! | `retention` | what `purge` does: it erases the end users of ended sessions, on any store that can list its ids |
+//! | `main`, `config`, `log`, `exporter`, `health_check` | the binary: how it starts and stops; its flags; how the log is written out; the metrics in Prometheus' form, where a new metric shows by itself; a client that asks a running server whether it is healthy |
+//! | `net` | the socket: [below](#net) |
+//! | `http` | a request until it is a command, and its reply: [below](#http) |
+//! | `batch` | a command until it is answered, without HTTP and without a database: [below](#batch) |
+//! | `engines` | the stores: [below](#engines) |
+//! | `retention` | what `purge` does: it erases the end users of sessions that ended long ago, on any store that can list them, and deletes old rows of the audit |
 //! | `detach` | work that is finished though its caller is gone |
 //! | `tenant` | which tenant a session belongs to, and how the stored id says so |
 //! | `stopping` | what a request is told during the shutdown |
-//! | `metrics` | the names of what is counted. Each is counted where it happens |
-//! | `store` | what a database must offer |
+//! | `metrics` | the names of what is counted. Each is counted in the file where it happens |
+//! | `store` | what a database must offer: [`Store`], and what it is asked and answers |
 //!
-//! `http`, in a request's order:
+//! ## `net`
 //!
-//! | file | what is in it |
-//! |---|---|
-//! | `layers/` | what each request passes before a route: its line in the log (`log`), its metrics (`metrics`), its token (`token`), and the refusal of what a proxy may read in another way (`strict`, by the rules of `../ambiguity`). A header on every reply goes into `reply` |
-//! | `paths`, `routes`, `app` | the paths as text; which handler serves which of them; what the handlers work with |
-//! | `handlers`, `extract`, `requester` | a route's work; the parts of a request that it takes; the name and the tenant of who asks |
-//! | `auth`, `token_file` | the tokens, and the file that they are read from |
-//! | `reply` | every reply: its status, its body and its headers |
-//! | `schema`, `openapi`, `docs` | the bodies, with a text for each field; the description of the API, which follows from them; the page that shows it |
-//! | `health`, `id` | the probe of the store; the ids that the server makes |
-//!
-//! `batch`, in a command's order:
+//! There is no TLS with clients here: a proxy has it.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `command`, `caller`, `limits` | what is asked of a session, and what is answered; whose share of the queue it takes; the bounds |
-//! | `queue`, `task`, `shard` | what waits; one command that waits, with its reply; a shard, which takes its queue batch by batch |
-//! | `round` | one batch: read (`reads`, `call`), decided (`decide`), written and answered |
-//! | `carryover`, `attempt`, `aside` | what a round leaves for the next; what became of a write of unknown fate; the sessions that must wait, each by itself |
-//! | `show` | the reads of `GET`, apart from the links |
+//! | `net/mod` | the listener: who is let in, and the shutdown |
+//! | `net/backlog` | the connections that the kernel took before a shutdown, and that were not accepted yet |
+//! | `net/limits` | the bounds: how many connections there are, how long a client may take for a head or to read an answer |
+//! | `net/connection`, `net/timer` | a connection that keeps to these bounds; when a time is over |
+//! | `net/framing`, `net/phase` | where each request of a connection ends; what the connection and the request on it tell each other |
+//!
+//! ## `http`
+//!
+//! In a request's order.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `http/layers/log`, `http/layers/metrics` | what a request's line in the log says; which requests are counted, and under which labels. They share `http/layers/route`, the name of a request's route |
+//! | `http/layers/strict` | the refusal of what a proxy may read in another way, by the rules of `http/ambiguity` |
+//! | `http/layers/token` | the refusal of who has no token. `http/auth` has the tokens, `http/token_file` the file that they are read from |
+//! | `http/layers/service` | what all layers have in common |
+//! | `http/routes`, `http/paths` | which handler serves which path, and which layers are before it; the paths as text |
+//! | `http/extract` | the parts of a request that a handler takes: the session of the path, and the body, with its largest size |
+//! | `http/requester` | the name and the tenant of who asks |
+//! | `http/handlers` | a route's work: it makes a command of the request, and a reply of what was decided |
+//! | `http/app` | what the handlers work with |
+//! | `http/reply` | every reply: its status, its body, its headers. A header on all replies goes here |
+//! | `http/schema` | the bodies of requests and replies, with a text for each field |
+//! | `http/openapi`, `http/docs` | the description of the API, made from `schema` and the handlers' attributes; the page that shows it |
+//! | `http/health`, `http/id` | the probe of the store; the ids that the server makes |
+//!
+//! ## `batch`
+//!
+//! In a command's order.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `batch/mod` | [`Sessions`], which takes the commands |
+//! | `batch/command`, `batch/limits` | what is asked of a session, and what is answered; the bounds |
+//! | `batch/queue`, `batch/caller` | what waits for a batch, and who is refused if it is full; how large a share of it each caller has |
+//! | `batch/task` | one command that waits, with its time-out and its reply |
+//! | `batch/shard` | a shard, which takes its queue batch by batch |
+//! | `batch/round` | one batch: it reads, decides, writes and answers. The commands of one session are decided in the order in which they came |
+//! | `batch/reads`, `batch/call` | what is stored under the ids of a batch; one call of the store, with its time-out |
+//! | `batch/decide` | the decisions on one session |
+//! | `batch/carryover` | what a round leaves for the next, such as a command whose write lost a race |
+//! | `batch/attempt` | what became of a write of unknown fate |
+//! | `batch/aside` | the sessions that must wait, since their row is locked or the fate of a write is open; how long until each is tried again |
+//! | `batch/show` | the reads of `GET`, apart from the links |
+//!
+//! ## `engines`
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `engines/mod` | the engines that were built in, and the URL schemes that they serve. A new engine is a new folder |
+//! | `engines/sqlite/`, `engines/postgres/`, `engines/redis/` | an engine: its options, its tables, its reads and its writes. `main` opens it |
+//! | `engines/audit` | a row of the audit, which says who changed which session. Its table and its insert are in the folder of each engine |
+//! | `engines/tls`, `engines/login` | which certificates of a database are trusted (its client's other settings of TLS are in `engines/postgres/tls` and `engines/redis/link`); passwords in URLs |
+//!
+//! # A link's way
 //!
 //! [`router`] routes a request to a handler. The handler gives [`Sessions`] a command and waits for what is decided.
 //! `Sessions` reads from a [`Store`] and writes to it, and [`midsession::apply_link`] decides in between. The reply is the
@@ -55,14 +95,14 @@
 //!
 //! [`router`] is made of parts, which a team takes into a router of its own: [`routes`], [`start_routes`] and
 //! [`health_routes`], and before them [`LogLayer`], [`MetricsLayer`], [`StrictLayer`] and [`TokenLayer`]. [`routes`] has an
-//! example, with a login, a [`Tenant`] and ids of the team's own. With default features off, that is all there is: no engine, no
-//! command line, no page, no exporter.
+//! example, with a login, a [`Tenant`] and ids of the team's own. With default features off, what remains is the part to embed:
+//! these, [`Sessions`], [`Store`] and [`serve`], but no engine, no command line, no page and no exporter.
 //!
 //! # Your own store
 //!
 //! The binary has an engine for SQLite, for PostgreSQL and for Redis, each behind a cargo feature of its name. For
-//! another database, implement [`Store`]. All that it must offer is a conditional write. The store below is complete,
-//! and so is the server on it:
+//! another database, implement [`Store`]. All that it must offer is a read and a conditional write. The store below is
+//! complete, and so is the server on it:
 //!
 //! ```
 //! use std::collections::HashMap;

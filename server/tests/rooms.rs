@@ -56,6 +56,20 @@ fn a_file_can_be_read_in_one_sitting() {
     assert!(long.is_empty(), "{:?}", long.iter().map(|(module, _)| module).collect::<Vec<_>>());
 }
 
+/// Whoever looks for the place of a change has this page. A folder of an engine is named as one.
+#[test]
+fn the_front_page_names_every_file() {
+    let sources = sources();
+    let page: Vec<_> = sources["lib"].lines().filter(|line| line.starts_with("//! | `")).collect();
+    let is_named = |module: &str| {
+        let name = module.split("::").collect::<Vec<_>>().join("/");
+        page.iter().any(|row| row.contains(&format!("`{name}`")) || row.contains(&format!("`{name}/")))
+    };
+    let is_in_an_engine = |module: &str| module.starts_with("engines::") && module.matches("::").count() > 1;
+    let modules = sources.keys().filter(|module| *module != "lib" && !is_in_an_engine(module));
+    assert_eq!(modules.filter(|module| !is_named(module)).collect::<Vec<_>>(), <[&String; 0]>::default());
+}
+
 /// The text of each module. The crate's root and the binary stand above all rooms.
 fn sources() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
