@@ -9,11 +9,11 @@
 //!
 //! # The modules
 //!
-//! From the outside in. A module imports only modules of its own row and of those below.
+//! From the outside in. A module imports only modules of its own row and of those below. `main` is the binary's file.
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | `main`, `config`, `log`, `exporter`, `health_check` | the binary: how it starts and stops; its flags; how the log is written out; the metrics in Prometheus' form, where a new metric shows by itself; a client that asks a running server whether it is healthy |
+//! | `main`, `config`, `log`, `exporter`, `health_check` | the binary: how it starts and stops; its flags and their defaults; how the log is written out; the metrics in Prometheus' form, where a new metric shows by itself; a client that asks a running server whether it is healthy |
 //! | `net` | the socket: [below](#net) |
 //! | `http` | a request until it is a command, and its reply: [below](#http) |
 //! | `batch` | a command until it is answered, without HTTP and without a database: [below](#batch) |
@@ -34,25 +34,25 @@
 //! | `net/mod` | the listener: who is let in, and the shutdown |
 //! | `net/backlog` | the connections that the kernel took before a shutdown, and that were not accepted yet |
 //! | `net/limits` | the bounds: how many connections there are, how long a client may take for a head or to read an answer |
-//! | `net/connection`, `net/timer` | a connection that keeps to these bounds; when a time is over |
+//! | `net/connection`, `net/timer` | a connection that keeps to these bounds; the timer that tells it when one has passed |
 //! | `net/framing`, `net/phase` | where each request of a connection ends; what the connection and the request on it tell each other |
 //!
 //! ## `http`
 //!
-//! In a request's order.
+//! In a request's order. A new route goes into `http/paths`, `http/routes` and `http/handlers`, and its bodies into `http/schema`.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `http/layers/log`, `http/layers/metrics` | what a request's line in the log says; which requests are counted, and under which labels. They share `http/layers/route`, the name of a request's route |
+//! | `http/layers/log`, `http/layers/metrics` | what a request's line in the log says; which requests are counted, and under which labels |
+//! | `http/layers/route`, `http/layers/service` | the name of a request's route, for both; what all layers have in common |
 //! | `http/layers/strict` | the refusal of what a proxy may read in another way, by the rules of `http/ambiguity` |
-//! | `http/layers/token` | the refusal of who has no token. `http/auth` has the tokens, `http/token_file` the file that they are read from |
-//! | `http/layers/service` | what all layers have in common |
+//! | `http/layers/token` | a request without a valid token goes no further. `http/auth` has the tokens, `http/token_file` the file that they are read from |
 //! | `http/routes`, `http/paths` | which handler serves which path, and which layers are before it; the paths as text |
 //! | `http/extract` | the parts of a request that a handler takes: the session of the path, and the body, with its largest size |
 //! | `http/requester` | the name and the tenant of who asks |
 //! | `http/handlers` | a route's work: it makes a command of the request, and a reply of what was decided |
-//! | `http/app` | what the handlers work with |
-//! | `http/reply` | every reply: its status, its body, its headers. A header on all replies goes here |
+//! | `http/app` | [`App`], what the handlers work with: the sessions, the tokens, and who may see the page |
+//! | `http/reply` | every reply, those of the layers among them: its status, its text, its headers. A header on all replies goes here |
 //! | `http/schema` | the bodies of requests and replies, with a text for each field |
 //! | `http/openapi`, `http/docs` | the description of the API, made from `schema` and the handlers' attributes; the page that shows it |
 //! | `http/health`, `http/id` | the probe of the store; the ids that the server makes |
@@ -64,7 +64,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `batch/mod` | [`Sessions`], which takes the commands |
-//! | `batch/command`, `batch/limits` | what is asked of a session, and what is answered; the bounds |
+//! | `batch/command`, `batch/limits` | what is asked of a session, and what is answered; the bounds of the queue, of a batch and of a command's time |
 //! | `batch/queue`, `batch/caller` | what waits for a batch, and who is refused if it is full; how large a share of it each caller has |
 //! | `batch/task` | one command that waits, with its time-out and its reply |
 //! | `batch/shard` | a shard, which takes its queue batch by batch |
@@ -74,7 +74,7 @@
 //! | `batch/carryover` | what a round leaves for the next, such as a command whose write lost a race |
 //! | `batch/attempt` | what became of a write of unknown fate |
 //! | `batch/aside` | the sessions that must wait, since their row is locked or the fate of a write is open; how long until each is tried again |
-//! | `batch/show` | the reads of `GET`, apart from the links |
+//! | `batch/show` | the reads of `GET`, which have a queue and batches of their own, so that they delay no link |
 //!
 //! ## `engines`
 //!
@@ -83,7 +83,9 @@
 //! | `engines/mod` | the engines that were built in, and the URL schemes that they serve. A new engine is a new folder |
 //! | `engines/sqlite/`, `engines/postgres/`, `engines/redis/` | an engine: its options, its tables, its reads and its writes. `main` opens it |
 //! | `engines/audit` | a row of the audit, which says who changed which session. Its table and its insert are in the folder of each engine |
-//! | `engines/tls`, `engines/login` | which certificates of a database are trusted (its client's other settings of TLS are in `engines/postgres/tls` and `engines/redis/link`); passwords in URLs |
+//! | `engines/tls` | which certificates of a database are trusted, for all engines |
+//! | `engines/postgres/tls`, `engines/redis/link` | the other settings of TLS with a database, such as its versions |
+//! | `engines/login` | passwords in URLs |
 //!
 //! # A link's way
 //!
