@@ -29,6 +29,7 @@ mod readme;
 mod redaction;
 mod request_body;
 mod revealed;
+mod same_bytes;
 mod sent_request;
 mod sequences;
 mod store_kit;

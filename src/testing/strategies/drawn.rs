@@ -234,3 +234,17 @@ impl Stage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With the numbers that the authors of `SplitMix64` print for this seed.
+    #[test]
+    fn the_choices_are_those_of_split_mix_64() {
+        let mut recorder = Recorder { state: 1_234_567, record: vec![Vec::new()], parts_left: None };
+        let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        assert_eq!(expected.map(|_| recorder.below(u64::MAX)), expected);
+        assert_eq!(recorder.record, [expected]);
+    }
+}
