@@ -1,7 +1,4 @@
 //! Builds the public input types from a fuzzer's bytes (feature `arbitrary`). Both ends of every range are easy to reach.
-//!
-//! The same bytes build the same value in each release, so that a corpus goes on meaning what it meant. Where a release
-//! changes that, its changelog says so.
 
 // The core is `no_std`; what is for tests only need not be.
 use std::prelude::rust_2024::*;
