@@ -3,8 +3,8 @@
 //! [Wrapping it]: crate::wrapping
 //! [Calling it]: crate::calling
 //! [Testing it]: crate::testing
-//! [The server]: https://docs.rs/crate/midsession/latest/source/server/README.md
-//! [Performance]: https://docs.rs/crate/midsession/latest/source/benches/README.md
+//! [The server]: https://docs.rs/crate/midsession/latest/source/docs/server.md
+//! [Performance]: https://docs.rs/crate/midsession/latest/source/docs/performance.md
 //! [Contributing]: https://docs.rs/crate/midsession/latest/source/CONTRIBUTING.md
 //! [Security]: https://docs.rs/crate/midsession/latest/source/SECURITY.md
 //! [Changelog]: https://docs.rs/crate/midsession/latest/source/CHANGELOG.md

@@ -75,7 +75,7 @@ fn links() -> Vec<(&'static str, &'static str)> {
 fn every_link_of_the_readme_leads_to_a_file() {
     assert!(links().len() > 3);
     for (_, path) in links() {
-        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).is_file(), "{path}");
+        assert!(root().join(path).is_file(), "{path}");
     }
 }
 
@@ -83,11 +83,33 @@ fn every_link_of_the_readme_leads_to_a_file() {
 fn every_link_of_the_readme_leads_somewhere_on_docs_rs_too() {
     let source = include_str!("../src/lib.rs");
     for (label, path) in links() {
-        let on_docs_rs = format!("//! [{label}]: https://docs.rs/crate/midsession/latest/source/{path}\n");
+        let on_docs_rs = format!("//! [{label}]: https://docs.rs/crate/midsession/latest/source/");
         let page = format!("//! [{label}]: crate::");
         let within = format!("#![doc = include_str!(\"../docs/{}.link.md\")]\n", label.trim_end_matches(".svg"));
-        assert!([&on_docs_rs, &page, &within].into_iter().any(|text| source.contains(text)), "{label}");
+        if let Some((_, rest)) = source.split_once(&on_docs_rs) {
+            let packaged = rest.lines().next().unwrap();
+            assert!(is_packaged(packaged), "{packaged}");
+            assert_eq!(root().join(packaged).canonicalize().unwrap(), root().join(path).canonicalize().unwrap());
+        } else {
+            assert!([&page, &within].into_iter().any(|text| source.contains(text)), "{label}");
+        }
     }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether the package has this file: it is included, and in no package of its own.
+fn is_packaged(path: &str) -> bool {
+    let manifest: toml::Table = include_str!("../Cargo.toml").parse().unwrap();
+    let included = manifest["package"]["include"].as_array().unwrap();
+    let is_of_another = |folder: &Path| folder != Path::new("") && root().join(folder).join("Cargo.toml").exists();
+    let is_included = included
+        .iter()
+        .filter_map(|pattern| pattern.as_str())
+        .any(|pattern| pattern == format!("/{path}") || (pattern == "/*.md" && !path.contains('/')));
+    is_included && !Path::new(path).ancestors().skip(1).any(is_of_another)
 }
 
 #[test]
