@@ -60,6 +60,43 @@ fn what_is_not_a_case_of_the_contract_has_no_request() {
     assert!(would_make_one > 0);
 }
 
+/// The other server comes between once, in the first request, and so do writes that are lost.
+#[test]
+fn what_another_server_does_is_done_in_the_first_request_of_a_row() {
+    let (mut rows, mut disturbed) = (0, 0);
+    for case in cases().unwrap() {
+        let row = case.in_a_row();
+        assert_eq!(row[0].name, case.name);
+        let is_disturbed = |case: &Case| case.meanwhile.is_some() || case.deleted_meanwhile || case.refused_writes > 0;
+        for next in &row[1..] {
+            assert!(!is_disturbed(next), "{}", next.name);
+            assert_eq!(next.in_a_row().len(), 1, "{}", next.name);
+        }
+        rows += u32::from(row.len() > 1);
+        disturbed += u32::from(row.len() > 1 && is_disturbed(&case));
+    }
+    assert!(rows > 20 && disturbed > 0, "{rows}, {disturbed}");
+}
+
+/// What a transport may refuse or not changes nothing only if it did refuse.
+#[test]
+fn a_row_goes_on_unless_its_request_might_have_been_refused_and_was_not() {
+    let reply = |status, body: &str| Reply { status, body: body.into(), retry_after_secs: None };
+    for case in cases().unwrap().iter().flat_map(Case::in_a_row) {
+        let contracts = case.expected.status.map(|status| reply(status, case.expected.body.as_ref().unwrap()));
+        let own = case.expected.own.iter().map(|status| reply(status.replace("xx", "00").parse().unwrap(), "its own"));
+        let is_either = case.kind == Kind::Either;
+        assert!(own.clone().count() > 0 || !is_either, "{}", case.name);
+        for refused in own {
+            assert!(case.goes_on_after(&refused), "{}: {refused:?}", case.name);
+        }
+        if let Some(answered) = contracts {
+            assert_eq!(case.goes_on_after(&answered), !is_either, "{}: {answered:?}", case.name);
+        }
+        assert_eq!(case.goes_on_after(&reply(599, "")), !is_either, "{}", case.name);
+    }
+}
+
 /// Both ways: what is not marked passes without, and what is marked needs it.
 #[test]
 fn cases_are_marked_with_what_they_need() {
@@ -316,6 +353,22 @@ fn a_mismatch_says_what_differed_and_shows_what_cannot_be_seen() {
         case.judge_stored(None).unwrap_err().to_string().lines().last(),
         Some("  the stored session:      got null")
     );
+}
+
+/// A server that cannot show which of its answers are its own is judged by what it stores alone.
+#[test]
+fn what_was_stored_before_passes_where_a_transport_may_refuse_by_itself_and_nowhere_else() {
+    let mut judged = BTreeMap::new();
+    for case in cases().unwrap().iter().filter(|case| !case.needs.contains(&Need::Meanwhile)) {
+        case.judge_stored(case.expected.session.as_ref()).unwrap();
+        if case.expected.session != case.session {
+            let refused = case.judge_stored(case.session.as_ref());
+            assert_eq!(refused.is_ok(), case.kind == Kind::Either, "{}", case.name);
+            *judged.entry(refused.is_ok()).or_insert(0) += 1;
+        }
+        assert!(case.judge_stored(None).is_err() || case.session.is_none(), "{}", case.name);
+    }
+    assert!(judged.len() == 2 && judged.values().all(|cases| *cases > 10), "{judged:?}");
 }
 
 #[test]

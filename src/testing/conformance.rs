@@ -398,19 +398,17 @@ impl Case {
         if self.is_own(reply) || (self.is_contracts(reply) && *retry_after_secs == reply.retry_after_secs) {
             return Ok(());
         }
-        let got = reply.status.to_string();
-        let statuses = status.map(|status| status.to_string()).into_iter().chain(own.iter().cloned());
-        let statuses = statuses.collect::<Vec<_>>().join(" or ");
-        let mut parts = vec![("the status", statuses, got.clone())];
-        if let (Some(status), Some(body)) = (status, body) {
+        let mut parts = Vec::new();
+        if *status != Some(reply.status) {
+            let statuses = status.map(|status| status.to_string()).into_iter().chain(own.iter().cloned());
+            parts.push(("the status", statuses.collect::<Vec<_>>().join(" or "), reply.status.to_string()));
+        }
+        if let Some(body) = body {
             let seconds = |wait: Option<u64>| wait.map_or_else(|| "none".to_owned(), |wait| wait.to_string());
-            if *status == reply.status {
-                parts = vec![("the status", got.clone(), got)];
-            }
             parts.push(("the body", visible(body.as_bytes()), visible(&reply.body)));
             parts.push(("Retry-After", seconds(*retry_after_secs), seconds(reply.retry_after_secs)));
         }
-        self.verdict(&parts)
+        Err(self.mismatch(&parts))
     }
 
     /// Judges what the store holds under the id after the request, `None` if it holds nothing. If the transport may refuse by
@@ -471,22 +469,18 @@ impl Case {
         if expected == got {
             return Ok(());
         }
-        self.verdict(&[(part, in_json(expected), in_json(got))])
+        Err(self.mismatch(&[(part, in_json(expected), in_json(got))]))
     }
 
-    /// Compares what was expected with what there is.
-    fn verdict(&self, parts: &[(&str, String, String)]) -> Result<(), Mismatch> {
+    /// What was expected and what there is, where they differ.
+    fn mismatch(&self, parts: &[(&str, String, String)]) -> Mismatch {
         let mut differences = String::new();
         for (part, expected, got) in parts.iter().filter(|(_, expected, got)| expected != got) {
             for (word, text) in [("expected", expected), ("     got", got)] {
                 differences.extend(["\n  ", part, ": ", word, " ", text]);
             }
         }
-        if differences.is_empty() {
-            return Ok(());
-        }
-        let (case, rule, given) = (self.name.clone(), self.rule.clone(), self.given());
-        Err(Mismatch { case, rule, given, differences })
+        Mismatch { case: self.name.clone(), rule: self.rule.clone(), given: self.given(), differences }
     }
 
     /// The request, and what the decision depends on.
