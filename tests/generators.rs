@@ -227,7 +227,10 @@ fn shrunk<S: Strategy>(strategy: &S, fits: impl Fn(&S::Value) -> bool) -> (S::Va
     let most = config.max_shrink_iters();
     let mut runner = TestRunner::new_with_rng(config, TestRunner::deterministic().new_rng());
     let (mut tree, mut runs) = (strategy.new_tree(&mut runner).unwrap(), 0);
+    let mut tries = 0;
     while fits(&tree.current()) {
+        tries += 1;
+        assert!(tries < 20_000, "no value fails");
         tree = strategy.new_tree(&mut runner).unwrap();
     }
     let mut best = tree.current();

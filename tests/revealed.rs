@@ -2,7 +2,7 @@
 
 use core::fmt::Debug;
 
-use midsession::testing::strategies::{history, situation};
+use midsession::testing::strategies::{Action, Attempt, history, situation};
 use midsession::testing::{Reveal, revealed};
 use midsession::{AnySession, CommType, EndUser, Endpoint, LinkRequest, OwnedLinkRequest, Param, Session};
 
@@ -63,4 +63,22 @@ fn generated_values_show_their_text() {
     let histories = format!("{:?}", sample_of(50, history()));
     assert!(situations.contains("jane.doe") && histories.contains("jane.doe"));
     assert!(!situations.contains("<redacted>") && !histories.contains("<redacted>"));
+}
+
+#[test]
+fn a_history_shows_what_happens_at_each_step() {
+    for step in sample_of(50, history()).into_iter().flat_map(|history| history.steps) {
+        let shown = format!("{:?}", step.action);
+        match step.action {
+            Action::Start(session) => assert_eq!(shown, format!("Start({:?})", revealed(&session))),
+            Action::End => assert_eq!(shown, "End"),
+            Action::Erase => assert_eq!(shown, "Erase"),
+            Action::Link(attempt) => {
+                let Attempt { path, body, request, decision } = *attempt;
+                let (request, decision) = (revealed(&request), revealed(&decision));
+                let fields = format!("path: {path:?}, body: {body:?}, request: {request:?}, decision: {decision:?}");
+                assert_eq!(shown, format!("Link(Attempt {{ {fields} }})"));
+            }
+        }
+    }
 }

@@ -432,12 +432,11 @@ impl Case {
     pub fn judge_store(&self, reply: &Reply, stored: &BTreeMap<String, AnySession>) -> Result<(), Mismatch> {
         let expected = if self.is_own(reply) { self.before() } else { self.expected.session.as_ref() };
         self.same_session("the stored session", expected, stored.get(&self.session_id))?;
-        let others = stored.keys().chain(self.others.keys()).filter(|id| **id != self.session_id);
-        for id in others.filter(|id| self.others.get(*id) != stored.get(*id)) {
+        let mut others = stored.keys().chain(self.others.keys()).filter(|id| **id != self.session_id);
+        others.find(|id| self.others.get(*id) != stored.get(*id)).map_or(Ok(()), |id| {
             let part = format!("the other session `{}`", visible(id.as_bytes()));
-            self.same_session(&part, self.others.get(id), stored.get(id))?;
-        }
-        Ok(())
+            self.same_session(&part, self.others.get(id), stored.get(id))
+        })
     }
 
     /// Whether the reply is one of the transport's own, and allowed. What the contract says as well is the contract's.
