@@ -5,7 +5,7 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 
 use midsession::testing::conformance::store::{Change, Driver, Mismatch, Rule};
-use midsession::{AnySession, CommType, EndUser, Endpoint, limits};
+use midsession::{AnySession, CommType, CrmSupport, EndUser, Endpoint, limits};
 use strum::VariantArray;
 use time::OffsetDateTime;
 
@@ -393,13 +393,25 @@ fn what_the_kit_writes_is_legal_and_reaches_every_limit() {
     assert!(end_users().any(|end_user| is_longest(end_user.name(), 255, 1020)));
     assert!(end_users().any(|end_user| is_longest(end_user.email(), 254, 254)));
     assert!(end_users().any(|end_user| is_longest(end_user.phone(), 64, 256)));
+    assert!(sessions.iter().any(|session| {
+        let is_linked = session.last_linked_at().is_some() && session.is_active();
+        is_linked && session.end_user().is_some_and(|end_user| end_user.email().and(end_user.phone()).is_some())
+    }));
+    assert!(end_users().any(|end_user| (end_user.identifier(), end_user.name()) == ("007", Some("007"))));
+    let has_all = |session: &&AnySession| session.end_user().is_some_and(|end_user| end_user.phone().is_some());
+    assert!(sessions.iter().filter(has_all).any(|session| session.crm_support() == CrmSupport::Unsupported));
     let moments: BTreeSet<OffsetDateTime> =
         sessions.iter().flat_map(|session| [session.last_linked_at(), session.ended_at()]).flatten().collect();
     let years: BTreeSet<i32> = moments.iter().map(|at| at.year()).collect();
     assert!(years.is_superset(&[0, 9999].into()), "{years:?}");
     assert!(moments.iter().any(|at| at.nanosecond() % 1000 != 0));
     let revisions: BTreeSet<u64> = sessions.iter().map(AnySession::revision).collect();
-    assert!(revisions.is_superset(&[0, i64::MAX.unsigned_abs() + 1, u64::MAX].into()), "{revisions:?}");
+    // What 32 bits, a float and a signed number take for another.
+    let edges = [
+        [0, (1 << 32) - 1, 1 << 32, (1 << 32) + 1, 1 << 53, (1 << 53) + 1],
+        [(1 << 63) - 2, (1 << 63) - 1, 1 << 63, (1 << 63) + 1, u64::MAX - 2, u64::MAX],
+    ];
+    assert!(revisions.is_superset(&edges.concat().into_iter().collect()), "{revisions:?}");
     let lengths: BTreeSet<usize> = changes.iter().map(|change| change.id.len()).collect();
     assert!(lengths.is_superset(&[1, limits::SESSION_ID_MAX_CHARS].into()), "{lengths:?}");
 }

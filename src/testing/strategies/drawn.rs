@@ -239,6 +239,11 @@ impl Stage {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_strategy_says_what_it_is_and_not_how_it_builds() {
+        assert_eq!(std::format!("{:?}", drawn(|c| c.below(2))), "Drawn");
+    }
+
     /// With the numbers that the authors of `SplitMix64` print for this seed.
     #[test]
     fn the_choices_are_those_of_split_mix_64() {
