@@ -252,4 +252,83 @@ mod tests {
         assert_eq!(expected.map(|_| recorder.below(u64::MAX)), expected);
         assert_eq!(recorder.record, [expected]);
     }
+
+    #[test]
+    fn a_number_is_halved_as_long_as_it_fails() {
+        for (number, _) in shrunk(|c| c.below(1_000), |number| *number >= 100) {
+            assert!((100..200).contains(&number), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_choice_that_does_not_matter_becomes_the_simplest_one() {
+        let three = |c: &mut dyn Choices| [c.below(1_000), c.below(1_000), c.below(1_000)];
+        for ([first, middle, last], runs) in shrunk(three, |[_, middle, _]| *middle >= 100) {
+            assert!(first == 0 && last == 0 && (100..200).contains(&middle), "{first} {middle} {last}");
+            // All at once, then each alone, and the one that matters by halves.
+            assert!(runs <= 1 + 3 + 4, "{runs}");
+        }
+    }
+
+    #[test]
+    fn choices_of_which_none_matters_are_given_up_together() {
+        let many = |c: &mut dyn Choices| (0..100).map(|_| c.below(1_000)).sum::<u64>();
+        for (sum, runs) in shrunk(many, |_| true) {
+            assert_eq!((sum, runs), (0, 1));
+        }
+    }
+
+    #[test]
+    fn parts_that_do_not_matter_are_taken_away() {
+        let parts = |c: &mut dyn Choices| {
+            let mut parts = Vec::new();
+            while c.another() {
+                parts.push(c.below(1_000));
+            }
+            parts
+        };
+        for (parts, runs) in shrunk(parts, |parts| parts.iter().any(|part| *part >= 500)) {
+            assert!(parts.len() == 1 && parts.iter().all(|part| (500..1_000).contains(part)), "{parts:?}");
+            assert!(runs < 40, "{runs}");
+        }
+    }
+
+    #[test]
+    fn shrinking_ends_after_so_many_runs() {
+        // Each of them matters, so that each is tried twice.
+        let many = |c: &mut dyn Choices| (0..300).map(|_| u64::from(c.below(1_000) > 1)).sum::<u64>();
+        let tree = drawn(many).new_tree(&mut TestRunner::deterministic()).unwrap();
+        let ones = tree.current();
+        assert_eq!(shrink(tree, |fewer| *fewer == ones), (ones, MAX_STEPS));
+    }
+
+    /// What some values that fail shrink to, and the runs that each took.
+    fn shrunk<T: fmt::Debug>(
+        build: impl Fn(&mut dyn Choices) -> T + Clone,
+        fails: impl Fn(&T) -> bool,
+    ) -> Vec<(T, u32)> {
+        let mut runner = TestRunner::deterministic();
+        let trees = (0..100).filter_map(|_| drawn(build.clone()).new_tree(&mut runner).ok());
+        let shrunk: Vec<_> = trees.filter(|tree| fails(&tree.current())).map(|tree| shrink(tree, &fails)).collect();
+        assert!(shrunk.len() > 30, "{}", shrunk.len());
+        shrunk
+    }
+
+    /// As proptest does.
+    fn shrink<T: fmt::Debug, F: Fn(&mut dyn Choices) -> T>(mut tree: Tree<F>, fails: impl Fn(&T) -> bool) -> (T, u32) {
+        let (mut best, mut runs) = (tree.current(), 0);
+        let mut goes_on = tree.simplify();
+        while goes_on {
+            runs += 1;
+            assert!(runs <= MAX_STEPS, "it does not end");
+            let simpler = tree.current();
+            goes_on = if fails(&simpler) {
+                best = simpler;
+                tree.simplify()
+            } else {
+                tree.complicate()
+            };
+        }
+        (best, runs)
+    }
 }
