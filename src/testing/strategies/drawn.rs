@@ -226,7 +226,8 @@ impl Stage {
         match self {
             Self::Remove { at } if !failed => Self::Remove { at: at.saturating_add(removed) },
             Self::Clear { part } => Self::Clear { part: part.saturating_add(1) },
-            Self::Lower { part, at, halve: false } if !failed => Self::Lower { part, at, halve: true },
+            // Where the simplest one fails as well, there is nothing to halve.
+            Self::Lower { part, at, halve: false } => Self::Lower { part, at, halve: true },
             Self::Lower { part, at, halve: true } if !failed => {
                 Self::Lower { part, at: at.saturating_add(1), halve: false }
             }
@@ -275,6 +276,10 @@ mod tests {
         let many = |c: &mut dyn Choices| (0..100).map(|_| c.below(1_000)).sum::<u64>();
         for (sum, runs) in shrunk(many, |_| true) {
             assert_eq!((sum, runs), (0, 1));
+        }
+        // The simplest one is left alone.
+        for (number, runs) in shrunk(|c| c.below(1), |_| true) {
+            assert_eq!((number, runs), (0, 0));
         }
     }
 
