@@ -1,13 +1,15 @@
 //! What becomes of a write: another server was first, its fate is not known, or the database refuses it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use midsession::{CommType, DuplicatePolicy, LinkChange, LinkErrorKind, Session};
 use midsession_server::{Limits, SubmitError};
 use time::OffsetDateTime;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::{change, chat, link, linked, linked_at, new, now, person, settle, spawn};
+use super::{change, chat, link, linked, linked_at, new, now, person, settle, spawn, with_clock};
 use crate::memory::Fault;
 
 #[tokio::test(start_paused = true)]
@@ -155,6 +157,21 @@ async fn a_refusal_after_a_write_of_unknown_fate_does_not_say_that_nothing_was_d
     store.fail([Fault::Late(Duration::from_millis(60)), Fault::RefusesOne("chat".to_owned())]);
     assert_eq!(change(sessions.submit("chat", link("a")).await), Ok(LinkChange::First));
     assert_eq!(store.get("chat").unwrap().revision(), 1, "linked once");
+}
+
+/// The clock goes back between the two decisions, so that the second one is a refusal.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_is_refused_while_its_earlier_write_may_still_come_is_of_unknown_fate() {
+    let (decided, clock_goes_back) = (AtomicBool::new(false), Duration::from_secs(30));
+    let clock = move || if decided.swap(true, Ordering::Relaxed) { now() - clock_goes_back } else { now() };
+    let (store, sessions) = with_clock(Arc::new(clock), Limits::default());
+    store.put("chat", linked_at("a", now() - Duration::from_secs(30)));
+    store.fail([Fault::Late(Duration::from_millis(60))]);
+    let answer = sessions.submit("chat", link("b")).await;
+    assert!(matches!(answer, Err(SubmitError::Unknown(_))), "{answer:?}");
+    settle().await;
+    sleep(Duration::from_millis(60)).await;
+    assert_eq!(person(&store.get("chat").unwrap()), "b", "it was made after all");
 }
 
 #[tokio::test(start_paused = true)]
