@@ -59,8 +59,7 @@ fn the_readme_names_the_commands_that_the_gate_runs() {
 
 #[test]
 fn the_readme_lists_every_feature() {
-    let manifest: toml::Table = include_str!("../Cargo.toml").parse().unwrap();
-    for feature in manifest["features"].as_table().unwrap().keys() {
+    for feature in manifest()["features"].as_table().unwrap().keys() {
         assert!(README.contains(&format!("\n| `{feature}` | ")), "{feature}");
     }
 }
@@ -96,13 +95,17 @@ fn every_link_of_the_readme_leads_somewhere_on_docs_rs_too() {
     }
 }
 
+fn manifest() -> toml::Table {
+    include_str!("../Cargo.toml").parse().unwrap()
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Whether the package has this file: it is included, and in no package of its own.
 fn is_packaged(path: &str) -> bool {
-    let manifest: toml::Table = include_str!("../Cargo.toml").parse().unwrap();
+    let manifest = manifest();
     let included = manifest["package"]["include"].as_array().unwrap();
     let is_of_another = |folder: &Path| folder != Path::new("") && root().join(folder).join("Cargo.toml").exists();
     let is_included = included

@@ -238,6 +238,8 @@ impl Stage {
 
 #[cfg(test)]
 mod tests {
+    use proptest::test_runner::Reason;
+
     use super::*;
 
     #[test]
@@ -300,12 +302,13 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "nothing but arithmetic, for minutes")]
-    fn shrinking_ends_after_so_many_runs() {
+    fn shrinking_ends_after_so_many_runs() -> Result<(), Reason> {
         // Each of them matters, so that each is tried twice.
         let many = |c: &mut dyn Choices| (0..300).map(|_| u64::from(c.below(1_000) > 1)).sum::<u64>();
-        let tree = drawn(many).new_tree(&mut TestRunner::deterministic()).unwrap();
+        let tree = drawn(many).new_tree(&mut TestRunner::deterministic())?;
         let ones = tree.current();
         assert_eq!(shrink(tree, |fewer| *fewer == ones), (ones, MAX_STEPS));
+        Ok(())
     }
 
     /// How many values are shrunk, if all of them fail.
