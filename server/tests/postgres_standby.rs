@@ -107,8 +107,8 @@ async fn a_primary_whose_commits_hang_is_left_by_a_server_with_few_requests_and_
     new.set("synchronous_standby_names = ''").await;
 
     // One request at a time, each of another session, and fewer than the connections that hung commits could take.
-    let few = u32::try_from(PostgresOptions::default().connections).unwrap();
-    let moved = |number: u32| {
+    let few = PostgresOptions::default().connections;
+    let moved = |number: usize| {
         let (store, change) = (store.clone(), start(&format!("new-{number}")));
         async move { write(&store, change).await == Some(WriteOutcome::Applied) }
     };
